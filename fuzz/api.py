@@ -68,7 +68,8 @@ def send(operation: Any, mode: GenerationMode, most: int, first: int) -> int:
         if "job_id" in case.path_parameters and sent % 2:
             case.path_parameters["job_id"] = JOBS[sent % len(JOBS)]
         answer = case.call(headers={"Authorization": f"Bearer {ADMIN}"})
-        case.validate_response(answer, checks=checks)
+        # The check of invalid requests does not know that a body can be refused for its size.
+        case.validate_response(answer, checks=ALWAYS if answer.status_code == 413 else checks)
 
     try_one()
     return sent

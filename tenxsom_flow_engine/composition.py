@@ -138,7 +138,7 @@ def open_engine(
         if choice.by_home and choice.queue_type == "redis":
             error.next_step += "; or set TENXSOM_QUEUE_TYPE=local to use the embedded queue"
         raise
-    opened.video_link = api_links(settings.cloud_tasks.worker_url)
+    opened.video_link = api_links(settings.public_url or settings.cloud_tasks.worker_url)
     home = HomeQueue(settings, choice)
     if not choice.fresh:
         home.remember()

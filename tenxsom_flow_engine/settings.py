@@ -57,10 +57,15 @@ def _redis_port(name: str, text: str) -> int:
         raise ConfigurationError(f"{name} must be a whole number, not {text!r}") from None
 
 
-def _worker_url(name: str, text: str) -> str:
+def _base_url(name: str, text: str) -> str:
     url = text.rstrip("/")
-    if not url.startswith(("http://", "https://")):
-        raise ConfigurationError(f"{name} must begin with https:// or http://, not {url!r}")
+    if not url.startswith(("http://", "https://")) or not url.split("/")[2]:
+        raise ConfigurationError(f"{name} must begin with https:// or http:// and a host, not {url!r}")
+    return url
+
+
+def _worker_url(name: str, text: str) -> str:
+    url = _base_url(name, text)
     if "@" in url.split("/")[2]:
         # The URL is displayed, and is the audience of tokens.
         raise ConfigurationError(
@@ -530,6 +535,16 @@ class Settings:
             read=_admin_token,
         ),
     ] = None
+    public_url: Annotated[
+        str,
+        Variable(
+            "TENXSOM_PUBLIC_URL",
+            "address at which receivers of webhooks reach the HTTP API, for links to videos",
+            default="`CLOUD_TASKS_WORKER_URL`",
+            example="https://flow.example.com",
+            read=_base_url,
+        ),
+    ] = ""
     mcp_key: Annotated[
         Secret | None,
         Variable(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tenxsom_flow_engine.api import keys
 from tenxsom_flow_engine.api.keys import Scope
 from tenxsom_flow_engine.errors import FlowError, Forbidden, Unauthenticated
+from tenxsom_flow_engine.events.links import valid
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.store.base import JobStore
 
@@ -109,6 +111,32 @@ class Access:
             )
         self._rates.count(key.key_id)
         return Caller(key.key_id, frozenset(key.scopes), key.channel)
+
+    def by_link(self, store: Callable[[], JobStore], job_id: str, query: Mapping[str, str]) -> Caller:
+        """Return the sender of a request for a video with a signed link (see `events.links`).
+
+        Raises `Unauthenticated`, `TooManyRequests`, `StoreError`.
+        """
+        endpoint_id, until = query.get("endpoint", ""), query.get("until", "")
+        opened = store()
+        endpoint = opened.endpoint(endpoint_id) if re.fullmatch(r"[\w-]{1,40}", endpoint_id) else None
+        now = opened.now()
+        if (
+            endpoint is None
+            or not endpoint.secret
+            or not re.fullmatch("[0-9]{1,11}", until)
+            or not valid(
+                job_id,
+                endpoint_id=endpoint_id,
+                secrets=endpoint.secrets(now),
+                until=int(until),
+                signature=query.get("signature", ""),
+                now=now,
+            )
+        ):
+            raise Unauthenticated("the link is not valid, or not any more", next_step="use a key with the scope read")
+        self._rates.count(endpoint_id)
+        return Caller(endpoint_id, frozenset({Scope.READ}), endpoint.channel)
 
     def reader(self, store: Callable[[], JobStore], authorization: str | None) -> Caller | None:
         """Return the sender of a request that is answered without a key, too; None without a valid key that may read.

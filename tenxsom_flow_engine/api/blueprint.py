@@ -23,6 +23,8 @@ from tenxsom_flow_engine.errors import FlowError
 _log = logging.getLogger(__name__)
 
 PREFIX = "/api/v1"
+#: The route that a signed link leads to (see `events.links`).
+VIDEO = "get_jobs_job_id_video"
 JSON = "application/json"
 #: All routes. Another group of routes is another module with `ROUTES`.
 ROUTES: tuple[Route, ...] = (
@@ -59,7 +61,11 @@ def api(parts: Parts) -> Blueprint:
     def authenticate() -> Response | None:
         if request.method == "OPTIONS":  # a browser asks before it sends a key
             return Response(status=204)
-        g.caller = parts.access(lambda: parts.process.engine.store, request.headers.get("Authorization"))
+        authorization, places = request.headers.get("Authorization"), request.view_args or {}
+        if not authorization and request.endpoint == f"api.{VIDEO}" and "signature" in request.args:
+            g.caller = parts.access.by_link(lambda: parts.process.engine.store, places["job_id"], request.args)
+        else:
+            g.caller = parts.access(lambda: parts.process.engine.store, authorization)
         return None
 
     @blueprint.after_request

@@ -38,7 +38,7 @@ class Scope(StrEnum):
 
     READ = "read"  # see jobs, files, budgets, limits, statistics
     ADD = "add"  # plan and add jobs
-    OPERATE = "operate"  # retry, cancel, edit, resolve and start jobs; pause and resume
+    OPERATE = "operate"  # retry, cancel, edit, resolve and start jobs; pause and resume; webhooks
     MONEY = "money"  # change budgets and limits
 
 

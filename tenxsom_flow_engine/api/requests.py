@@ -33,7 +33,7 @@ def decode(data: bytes, wanted: type[_T]) -> _T:
     """Decode a JSON body. Raises `InvalidRequest`."""
     try:
         return msgspec.json.decode(data, type=wanted)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise InvalidRequest([_wrong(data, error)]) from error
 
 
@@ -51,7 +51,7 @@ def decode_each(data: bytes, wanted: type[_T], most: int) -> list[_T]:
     for index, one in enumerate(raw):
         try:
             items.append(msgspec.json.decode(one, type=wanted))
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             wrong.append((index, _wrong(bytes(one), error)))
     refuse_items(data, wrong)
     return items

@@ -251,6 +251,10 @@ class FileQuery(Body):
     """The parameters of a file."""
 
     download: Annotated[bool, Meta(description="Let a browser save the file under a readable name.")] = False
+    #: The parts of a signed link.
+    endpoint: Annotated[str, Meta(max_length=40, description="Of a link from a webhook, which needs no key.")] = ""
+    until: Annotated[int, Meta(ge=0, le=10**11, description="Of such a link: when it ends.")] = 0
+    signature: Annotated[str, Meta(max_length=100, description="Of such a link.")] = ""
 
 
 class Changes(Body):

@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 from tenxsom_flow_engine.composition import make_home
 from tenxsom_flow_engine.doctor.checks import Finding, ok, problem, warning
 from tenxsom_flow_engine.env import fields_of
-from tenxsom_flow_engine.jobs import Video
 from tenxsom_flow_engine.output.opening import open_output
 from tenxsom_flow_engine.report.verdicts import LEAST_SPACE, LITTLE_SPACE
 from tenxsom_flow_engine.services.registry import MachineCheck
@@ -63,8 +62,7 @@ def output(settings: Settings) -> Iterator[Finding]:
     output = open_output(settings.output_dir, settings.work_dir, settings.bucket_keys)
     output.check()
     yield ok("output", f"videos go to {output.place}")
-    if not output.local:
-        output.link(Video(f"{output.place}/doctor/video-.mp4", 0.0, 0, 0, 0, ""))
+    if output.check_links():
         yield ok("output", f"links to {output.place} can be signed")
     if waiting := output.waiting():
         text = f"{plural(waiting, 'video')} in {settings.work_dir} wait until the bucket can be used"

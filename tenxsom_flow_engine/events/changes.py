@@ -27,7 +27,7 @@ MAX_MESSAGE = 1000
 
 
 def api_path(record: JobRecord) -> str:
-    """Return the path of a video in the HTTP API, which needs a key."""
+    """Return the path of a video in the HTTP API, which needs a key or a signature (see `events.links`)."""
     return f"/api/v1/jobs/{record.job_id}/video"
 
 
@@ -36,9 +36,14 @@ def api_links(address: str) -> VideoLink:
     return lambda record: f"{address}{api_path(record)}"
 
 
+def ends_job(before: JobRecord, after: JobRecord) -> bool:
+    """Return whether a change of a record causes an event. Cheap, because most changes do not."""
+    return after.status is not before.status and after.status in _ENDS
+
+
 def job_events(before: JobRecord, after: JobRecord, link: VideoLink = api_path) -> Sequence[Event]:
     """Return the events of a change of a record; mostly none."""
-    if after.status is before.status or after.status not in _ENDS:
+    if not ends_job(before, after):
         return ()
     kind = EventType.JOB_EXPIRED if after.expired else _ENDS[after.status]
     data, video = job_data(after, link), after.result

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from tenxsom_flow_engine.errors import InvalidInput
-from tenxsom_flow_engine.events.model import FAMILIES, Event, EventType
+from tenxsom_flow_engine.events.links import LIFETIME, signed
+from tenxsom_flow_engine.events.model import FAMILIES, Event, EventType, body
 
 #: The most endpoints of a store: each costs a row for each event.
 MAX_ENDPOINTS = 50
@@ -92,9 +93,16 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return event.at + (self.after if event.type is EventType.VERDICT_RAISED else 0.0)
 
     def body(self, event: Event) -> str:
-        """Return its message about an event: a command gets the JSON of the job, with the path of its video."""
+        """Return its message about an event.
+
+        A command gets the JSON of the job, with the path of its video; a webhook gets a link to the video.
+        """
         if self.kind is EndpointKind.COMMAND:
             return msgspec.json.encode({**event.data, **event.local}).decode()
+        if self.kind is EndpointKind.WEBHOOK and (video := event.data.get("video")):
+            until = int(event.at) + LIFETIME
+            link = signed(video["href"], event.subject, endpoint_id=self.id, secret=self.secret, until=until)
+            return body(event.type, event.at, {**event.data, "video": {**video, "href": link}})
         return event.body
 
 

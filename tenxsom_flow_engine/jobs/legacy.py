@@ -20,9 +20,7 @@ def read_legacy(entry: str | bytes) -> VideoJob:
     """Convert a legacy entry to a job, ignoring unknown fields. Raises `InvalidInput`."""
     try:
         given = msgspec.json.decode(entry)
-    except UnicodeError as error:
-        raise InvalidInput("entry", "is not UTF-8") from error
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as error:
         raise InvalidInput("entry", f"is not JSON: {error}") from error
     if not isinstance(given, dict):
         raise InvalidInput("entry", "is not a JSON object")

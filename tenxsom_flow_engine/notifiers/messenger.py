@@ -54,15 +54,17 @@ class Messenger:
         self._ask_again_at: dict[str, float] = {}
         self._paused_until: dict[str, float] = {}
         self._command_kept_at = float("-inf")
+        #: Whether there was an endpoint at the latest check.
+        self._used = True
 
     def register(self) -> None:
         """Let the store know the command of this process, if it has one. Raises `StoreError`."""
-        if EndpointKind.COMMAND not in self._notifiers:
-            return
-        known = self._store.endpoint(ON_VIDEO)
-        if known is None or known.disabled:  # a disabled one gets another chance by a restart
-            now = self._store.now()
-            self._store.swap_endpoint(known, Endpoint(id=ON_VIDEO, kind=EndpointKind.COMMAND, created_at=now))
+        if EndpointKind.COMMAND in self._notifiers:
+            known = self._store.endpoint(ON_VIDEO)
+            if known is None or known.disabled:  # a disabled one gets another chance by a restart
+                now = self._store.now()
+                self._store.swap_endpoint(known, Endpoint(id=ON_VIDEO, kind=EndpointKind.COMMAND, created_at=now))
+        self._used = bool(self._endpoints())
         self._keep_command()
 
     def run(self) -> None:
@@ -92,7 +94,8 @@ class Messenger:
 
         Raises `StoreError`.
         """
-        endpoints = [one for one in self._store.endpoints() if notifier_of(one, self._notifiers) is not None]
+        endpoints = self._endpoints()
+        self._used = bool(endpoints)
         self._keep_command()
         if not endpoints:
             return None
@@ -116,6 +119,8 @@ class Messenger:
 
         New attempts begin for at most `seconds`; those under way end, unless `abandon` is set.
         """
+        if not self._used:
+            return
         ends = time.monotonic() + seconds
         try:
             while not abandon.wait(SHORTEST_WAIT / 2):
@@ -144,12 +149,16 @@ class Messenger:
 
     def _has_due(self) -> bool:
         now = self._store.now()
-        for one in self._store.endpoints():
-            due = self._store.next_delivery(one.id) if notifier_of(one, self._notifiers) else None
+        for one in self._endpoints():
+            due = self._store.next_delivery(one.id)
             owned = self._owned_until.get(one.id, 0.0) > time.monotonic()
             if due is not None and max(due, self._paused_until.get(one.id, 0.0)) <= now and owned:
                 return True
         return False
+
+    def _endpoints(self) -> list[Endpoint]:
+        """Return the endpoints to which this process can deliver."""
+        return [one for one in self._store.endpoints() if notifier_of(one, self._notifiers) is not None]
 
     def _start(self, endpoint: Endpoint) -> None:
         with self._lock:

@@ -104,6 +104,10 @@ class Output(ABC):
         """
         return None
 
+    def check_links(self) -> bool:
+        """Return whether this output has links, after signing one. Raises `OutputError` if that is impossible."""
+        return False
+
     def deliver(self) -> int:
         """Publish the videos that wait in the spool of this machine; return how many. Raises `OutputError`."""
         return 0

@@ -81,6 +81,10 @@ class OutputBucket(Output):
                 next_step="use a server that supports the header If-None-Match: *",
             )
 
+    def check_links(self) -> bool:
+        self._objects.sign(PROBE, LINK_LIFETIME)
+        return True
+
     def free_space(self) -> int | None:
         return self._spool.free_space()
 

@@ -161,7 +161,7 @@ def _open(address: BucketAddress, keys: BucketKeys) -> GCSStore | S3Store:
     from obstore.store import GCSStore, S3Store
 
     options = {
-        "allow_http": address.endpoint.startswith("http://"), "connect_timeout": "5s", "timeout": "120s",
+        "allow_http": address.endpoint.startswith("http://"), "connect_timeout": "5s", "timeout": "600s",
         "read_timeout": "30s",
     }  # fmt: skip
     retry = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}

@@ -28,6 +28,9 @@ from tenxsom_flow_engine.web.report_cache import ReportCache
 
 _log = logging.getLogger(__name__)
 
+#: Seconds for which `/ready` trusts a successful check of a bucket.
+VERIFIED_SECONDS = 10.0
+
 
 def health(reports: ReportCache, queue_type: str, reader: Callable[[], Caller | None]) -> Blueprint:
     """Return the routes for the state of this process and its queue; `reader` returns the key of a request."""
@@ -35,8 +38,16 @@ def health(reports: ReportCache, queue_type: str, reader: Callable[[], Caller | 
     started_at = time.monotonic()
     outage = Outage(_log, "this worker")
 
+    verified_until = float("-inf")
+
     def check_output() -> None:
+        nonlocal verified_until
+        # The route is public, and the check of a bucket is a request that costs money.
+        if time.monotonic() < verified_until:
+            return
         reports.engine.check_output()
+        if not reports.engine.output.local:
+            verified_until = time.monotonic() + VERIFIED_SECONDS
 
     def visible(report: Report) -> Sequence[ChannelFigures] | None:
         """Return the channels that the request may see; None without a key."""

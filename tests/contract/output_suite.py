@@ -110,7 +110,9 @@ class OutputSuite:
             output.publish(RECORD, fill(content))
         with pytest.raises(OutputError, match="delivered no video file"):
             output.publish(RECORD, lambda folder: None)
-        with pytest.raises(FileExistsError):
+        with pytest.raises(AssertionError, match="the video was fetched again"):
+            output.publish(RECORD, must_not_fill)
+        with pytest.raises(OutputError, match="File exists"):  # an error of the file system
             output.publish(RECORD, lambda folder: folder.mkdir())
         assert list(output.publications()) == []
         assert output.recover(RECORD) is None

@@ -255,4 +255,4 @@ def test_entries_of_legacy_producers_become_jobs(flow: Flow, redis_server: Redis
     ]
     assert flow.json("status")["entries_set_aside"] == 5
     assert ": topic: is missing" in flow.log()
-    assert "entry: is not UTF-8: " in flow.log()
+    assert "entry: is not JSON: Invalid UTF-8" in flow.log()

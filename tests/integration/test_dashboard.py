@@ -266,7 +266,7 @@ def test_the_menu_marks_the_current_view(visitor: Visitor, engine: Engine) -> No
         "/jobs": 'page">Jobs',
         "/jobs/a": 'true">Jobs',
         "/add": 'page">Add',
-        "/endpoints": 'page">Webhooks',
+        "/endpoints": 'page">Events',
     }.items():
         assert re.findall(r'aria-current="(.*?)<', visitor.client.get(path).text)[0] == marked
 

@@ -54,6 +54,7 @@ DEFAULTS: dict[str, Any] = {
     "redis": RedisSettings(None, "", 6379, "tenxsom_flow_engine:job_queue"),
     "web": WebSettings(port=8080, concurrency=5, allow_unauthenticated=False, token_certs_url=""),
     "admin_token": None,
+    "public_url": "",
     "mcp_key": None,
     "allow_private_downloads": False,
     "allow_private_webhooks": False,

@@ -9,13 +9,12 @@ from typing import Any
 
 from tenxsom_flow_engine.budgets.charges import BudgetCheck
 from tenxsom_flow_engine.errors import ActionRefused, FlowError, JobNotFound, SlotsBusy, StoreBroken
-from tenxsom_flow_engine.events import Event
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.store.combining import Combiner
 from tenxsom_flow_engine.store.redis.budgets import CHANGED, SPENT, Budgets
 from tenxsom_flow_engine.store.redis.connection import Connection
 from tenxsom_flow_engine.store.redis.leased_cache import LeasedRecords
-from tenxsom_flow_engine.store.redis.outbox import OTHER_ENDPOINTS, Outbox
+from tenxsom_flow_engine.store.redis.outbox import OTHER_ENDPOINTS, JobEvents, Outbox
 from tenxsom_flow_engine.store.redis.rows import Stored, encode_commit, index_position
 from tenxsom_flow_engine.store.redis.server_clock import ServerClock
 from tenxsom_flow_engine.store.values import Slots
@@ -23,8 +22,6 @@ from tenxsom_flow_engine.store.values import Slots
 _log = logging.getLogger(__name__)
 
 Change = Callable[[JobRecord, float], JobRecord]
-#: Returns the events of a change of a record.
-JobEvents = Callable[[JobRecord, JobRecord], Sequence[Event]]
 #: A job's id and its stored value.
 Row = tuple[str, str]
 
@@ -109,7 +106,7 @@ class Records:
                     raise
                 continue  # the cached record can be out of date, so its refusal does not count
             charges = self._budgets.change(stored.record, record, budgets, now)
-            rows = self._outbox.rows(self._events(stored.record, record))
+            rows = self._outbox.job_rows(stored.record, record, self._events)
             commit = encode_commit(stored, record, now, slots, charges, rows)
             # The others must not wait for this one to be on disk.
             alone = on_disk and self._connection.waits_for_disk
@@ -157,7 +154,9 @@ class Records:
     def _encoded(self, before: Stored, after: JobRecord, now: float) -> bytes:
         """Return a change that no budget can refuse as the argument of `commit.lua`."""
         charges = self._budgets.change(before.record, after, None, now)
-        return encode_commit(before, after, now, None, charges, self._outbox.rows(self._events(before.record, after)))
+        return encode_commit(
+            before, after, now, None, charges, self._outbox.job_rows(before.record, after, self._events)
+        )
 
     def remove_each(self, job_ids: Sequence[str], remember_until: float) -> int:
         """Remove finished records that are no longer in flight, in two round trips; return how many."""

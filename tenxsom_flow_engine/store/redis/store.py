@@ -435,10 +435,10 @@ class RedisStore(JobStore, LegacyImport):
         return self._queue_state(queue, self._stored_queue_state(queue))
 
     def _stored_queue_state(self, queue: str) -> list[str]:
-        with self._connection.mapped():
-            key = self._connection.key(f"queue:{queue}")
-            found = self._connection.client.hmget(key, "paused", "rate", "concurrent")
-        return [text or "" for text in found]
+        name = f"queue:{queue}"
+        with self._connection.mapped(), self._connection.decoding(name):
+            found = self._connection.client.hmget(self._connection.key(name), "paused", "rate", "concurrent")
+            return [text or "" for text in found]
 
     def _queue_state(self, queue: str, stored: Sequence[str]) -> QueueState:
         with self._connection.decoding(f"queue:{queue}"):

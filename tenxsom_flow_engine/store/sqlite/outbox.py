@@ -35,8 +35,13 @@ def swap(db: sqlite3.Connection, before: Endpoint | None, after: Endpoint | None
     return ended
 
 
+def used(db: sqlite3.Connection) -> bool:
+    """Return whether there is an endpoint."""
+    return db.execute("SELECT 1 FROM endpoints LIMIT 1").fetchone() is not None
+
+
 def write(db: sqlite3.Connection, events: Sequence[Event]) -> None:
-    """Write the rows that events cause. Without events, or endpoints, it costs at most one read of an empty table."""
+    """Write the rows that events cause."""
     if not events:
         return
     db.executemany(

@@ -14,7 +14,7 @@ import msgspec
 from tenxsom_flow_engine.budgets.charges import charge_changes
 from tenxsom_flow_engine.errors import StoreBroken
 from tenxsom_flow_engine.events import Event
-from tenxsom_flow_engine.events.changes import job_events
+from tenxsom_flow_engine.events.changes import ends_job, job_events
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.jobs.codec import encode
 from tenxsom_flow_engine.store.base import read_record, unreadable
@@ -122,8 +122,9 @@ def keep(
 ) -> None:
     """Replace a stored record, update totals and budgets, and write its events, in the caller's transaction."""
     save(db, after)
-    with decoding("endpoints"):
-        outbox.write(db, events(before, after))
+    if ends_job(before, after) and outbox.used(db):
+        with decoding("endpoints"):
+            outbox.write(db, events(before, after))
     turns.enter(db, [after])
     turns.give_back(db, before, after)
     keep_start(db, before.expires_at, after)
