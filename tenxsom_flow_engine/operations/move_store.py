@@ -58,7 +58,8 @@ def move_store(
     """
     with ExitStack() as cleanup:
         leaving, arriving, choices = _open(settings, source, target, timings, cleanup)
-        marker = leaving.marker or Marker(secrets.token_hex(6), arriving.place, SystemClock().now())
+        now = SystemClock().now()
+        marker = leaving.marker or Marker(secrets.token_hex(6), arriving.place, now, arrived=leaving.arrived)
         _check_target(marker, arriving)
         queues = {_QUEUES[one.scheme]: _QUEUES[other.scheme] for one, other in (choices, choices[::-1])}
         result = StoreMove(_place(choices[0], settings), arriving.place, _QUEUES[choices[1].scheme], 0)
@@ -69,6 +70,11 @@ def move_store(
                 raise ActionRefused(
                     f"the store {arriving.place} has {plural(known, 'job')}: jobs move into an empty store only",
                     next_step="name another file, or set REDIS_QUEUE_KEY to another name",
+                )
+            if arriving.marker is not None and not arriving.marker.done:
+                raise ActionRefused(
+                    f"the jobs of the store {arriving.place} are being moved to {arriving.marker.to}",
+                    next_step="complete or abandon that move first",
                 )
             arriving.check()
             contents = leaving.freeze(marker)
@@ -167,6 +173,9 @@ def _check_target(marker: Marker, arriving: Arrival) -> None:
 
 
 def _arrived(arriving: Arrival) -> str | None:
+    """Return the latest move that has filled the target, also if its jobs have moved on since."""
+    if arriving.marker is not None:
+        return arriving.marker.arrived
     return arriving.present.memo(*ARRIVED) if arriving.present else None
 
 

@@ -51,6 +51,9 @@ class Marker(msgspec.Struct, frozen=True):
     at: float
     #: Whether the jobs have arrived. Until then, the move can be completed or abandoned.
     done: bool = False
+    #: The move that had filled this store before; empty if none had. With it, a move that was interrupted just before
+    #: its end is not repeated after its target has moved on.
+    arrived: str = ""
 
 
 class Contents(ABC):
@@ -89,6 +92,8 @@ class Departure:
 
     #: The marker of an earlier, interrupted or completed, move.
     marker: Marker | None
+    #: The move that filled it; empty if none did, or if there is a marker.
+    arrived: str
     #: Freezes the store, on disk, and returns its contents. With its present marker it only returns them. Raises
     #: `ActionRefused` for jobs in flight.
     freeze: Callable[[Marker], Contents]
@@ -105,6 +110,8 @@ class Arrival:
     place: str
     #: The present contents; None if there are none, or if they have moved to another store.
     present: JobStore | None
+    #: The marker of a store whose jobs have moved.
+    marker: Marker | None
     #: What `commit` puts in place, empty at first.
     contents: Contents
     #: Raises `StoreUnavailable` while a worker of the present contents is alive.

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 import redis
+from click.testing import CliRunner, Result
 from msgspec.structs import replace
 
 from tenxsom_flow_engine.budgets import parse_budget
 from tenxsom_flow_engine.channels.settings import Channel
+from tenxsom_flow_engine.cli.main import cli
 from tenxsom_flow_engine.clock import SystemClock
 from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.errors import ActionRefused, InvalidInput, StoreMoved, StoreUnavailable
@@ -33,12 +35,15 @@ from tenxsom_flow_engine.rate_limits.windows import GLOBAL, parse_windows
 from tenxsom_flow_engine.settings import Settings, load
 from tenxsom_flow_engine.store.base import JobStore
 from tenxsom_flow_engine.store.moving import TABLES, Contents
+from tenxsom_flow_engine.store.redis import moving as redis_moving
 from tenxsom_flow_engine.store.redis.moving import RedisContents
 from tenxsom_flow_engine.store.redis.store import RedisStore
 from tenxsom_flow_engine.store.sqlite import SQLiteStore
+from tenxsom_flow_engine.store.sqlite import moving as sqlite_moving
 from tenxsom_flow_engine.store.sqlite.moving import SQLiteContents
 from tenxsom_flow_engine.store.values import JobFilter, NewJob, Retention, WorkerInfo
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, TICKET, VIDEO, a_claim, a_job, new
+from tenxsom_flow_engine.timings import Timings
 from tests import fork_server, killable_move
 from tests.redis_server import RedisServer
 
@@ -404,3 +409,52 @@ def test_each_table_is_decided(settings: Settings) -> None:
         begin = store.connection.key("")
         keys = {name.removeprefix(begin).partition(":")[0] for name in store.connection.client.scan_iter(f"{begin}*")}
     assert keys <= copied | made
+
+
+def test_the_command(environment: dict[str, str], redis_server: RedisServer, tmp_path: Path) -> None:
+    """`queue move` says what arrived, what to set and what it refuses, and has no half of its options."""
+
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(cli, ["queue", "move", *words], env=environment, standalone_mode=False)
+
+    settings = load(environment)
+    with closing(opened(settings, "local")) as store:
+        store.add("local", new("a", "b"))
+    for words in (("--from-store", "local"), ("--from", "local"), ("--from", "a", "--to", "b", "--abandon"), ()):
+        assert "--from-store and --to-store" in str(run(*words).exception)
+    moved = run("--from-store", "local", "--to-store", redis_server.url)
+    assert moved.exception is None
+    assert "moved 2 jobs to redis://" in moved.stderr.replace("moving jobs", "")
+    assert "TENXSOM_QUEUE_TYPE=redis" in moved.stderr
+    assert "already" in run("--from-store", "local", "--to-store", "redis").stderr
+    back = f"sqlite://{tmp_path}/back.sqlite3"
+    assert "no move" in str(run("--from-store", "redis", "--to-store", back, "--abandon").exception)
+    assert "moved 2 jobs" in run("--from-store", "redis", "--to-store", back).stderr
+
+
+@DIRECTIONS
+def test_a_target_that_has_moved_on(
+    settings: Settings, environment: dict[str, str], tmp_path: Path, source: str, target: str
+) -> None:
+    """A move that was killed just before its end adds nothing again to a target whose jobs are elsewhere by then."""
+    with closing(opened(settings, source)) as store:
+        store.add(source, new("a"))
+    move_store(settings, source, target)
+    timings, clock = Timings(), SystemClock()
+    leaving = (
+        sqlite_moving.leaving(settings.home / "jobs.sqlite3", clock, timings)
+        if source == "local"
+        else redis_moving.leaving(str(settings.redis.address), settings.redis.key, alive_within=0.0, timings=timings)
+    )
+    with leaving as departure:  # as a kill before the last write leaves it
+        assert departure.marker is not None
+        departure.finish(replace(departure.marker, done=False))
+    with pytest.raises(StoreMoved, match="are being moved"):
+        opened(settings, source)
+    # The file moves on to a key of another name, the server to another file.
+    onward = f"sqlite://{tmp_path}/onward.sqlite3" if target == "redis" else str(settings.redis.address)
+    elsewhere = load(environment | ({"REDIS_QUEUE_KEY": "onward"} if target == "local" else {}))
+    assert move_store(elsewhere, target, onward).jobs == 1
+    assert move_store(settings, source, target).repeated
+    with pytest.raises(StoreMoved):
+        opened(settings, target)

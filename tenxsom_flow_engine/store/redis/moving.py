@@ -21,6 +21,7 @@ from tenxsom_flow_engine.events.outbox import Message
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.store.base import unreadable
 from tenxsom_flow_engine.store.moving import (
+    ARRIVED,
     LASTING_HOLDS,
     Arrival,
     Contents,
@@ -215,12 +216,13 @@ def leaving(url: str, prefix: str, *, alive_within: float, timings: Timings) -> 
     with contextlib.ExitStack() as cleanup:
         connection = Connection(url, prefix, timings)
         cleanup.callback(connection.close)
-        marker = _marker(connection)
+        marker, arrived = _marker(connection), ""
         if marker is None:
             with contextlib.closing(RedisStore(url, prefix, timings=timings)) as store:
                 if not store.holds_jobs():
                     raise StoreUnavailable(f"there are no jobs at {store.place}", next_step="check REDIS_URL")
                 refuse_workers(store, alive_within)
+                arrived = store.memo(*ARRIVED) or ""
             _refuse_legacy(connection, prefix)
 
         def freeze(marker: Marker) -> Contents:
@@ -242,7 +244,7 @@ def leaving(url: str, prefix: str, *, alive_within: float, timings: Timings) -> 
         def thaw(marker: Marker) -> None:
             connection.run("thaw", "", _frozen(connection, marker)[0], on_disk=True)
 
-        yield Departure(marker, freeze, finish, thaw)
+        yield Departure(marker, arrived, freeze, finish, thaw)
 
 
 @contextlib.contextmanager
@@ -252,8 +254,8 @@ def arriving(url: str, prefix: str, stamp: str, *, alive_within: float, timings:
         connection = Connection(url, prefix, timings)
         cleanup.callback(connection.close)
         connection.check_server()
-        present = None
-        if _marker(connection) is None:
+        present, marker = None, _marker(connection)
+        if marker is None:
             present = cleanup.enter_context(contextlib.closing(RedisStore(url, prefix, timings=timings)))
         filling, kept = f"{connection.prefix}.arriving", f"{connection.prefix}.before-move-{stamp}"
         delete_keys(connection, filling)  # of a move that was interrupted
@@ -271,7 +273,7 @@ def arriving(url: str, prefix: str, stamp: str, *, alive_within: float, timings:
             connection.run("exchange", "", filling, kept, on_disk=True)
             return f"keys {kept}:* on the Redis server"
 
-        yield Arrival(connection.place, present, RedisContents(store), check, commit)
+        yield Arrival(connection.place, present, marker, RedisContents(store), check, commit)
 
 
 def _frozen(connection: Connection, marker: Marker) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import StoreBroken, StoreUnavailable
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.store.moving import (
+    ARRIVED,
     LASTING_HOLDS,
     TABLES,
     Arrival,
@@ -121,7 +122,15 @@ def leaving(path: Path, clock: Clock, timings: Timings) -> Iterator[Departure]:
                 db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
                 db.execute("COMMIT")
 
-        yield Departure(marker, freeze, mark, thaw)
+        yield Departure(marker, _arrived(db), freeze, mark, thaw)
+
+
+def _arrived(db: sqlite3.Connection) -> str:
+    """Return the move that filled a file; a file of an earlier release has no memos."""
+    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'memos'").fetchone():
+        return ""
+    row = db.execute("SELECT text FROM memos WHERE kind = ? AND name = ?", ARRIVED).fetchone()
+    return str(row[0]) if row else ""
 
 
 def _copied(db: sqlite3.Connection, copy: Path, clock: Clock, timings: Timings) -> SQLiteStore:
@@ -139,7 +148,9 @@ def _copied(db: sqlite3.Connection, copy: Path, clock: Clock, timings: Timings) 
 def arriving(path: Path, stamp: str, clock: Clock, timings: Timings) -> Iterator[Arrival]:
     """Lock the file at `path`, which need not exist, to fill it. Raises `StoreUnavailable` while it is open."""
     with backup.exchange(path, None, stamp, clock, timings) as exchange:
-        if exchange.replaced is None and exchange.kept and not _is_frozen(Path(exchange.kept)):
+        unreadable = exchange.replaced is None and bool(exchange.kept)
+        marker = _marker(Path(exchange.kept)) if unreadable else None
+        if unreadable and marker is None:
             raise StoreBroken(f"the job store {path} is damaged", next_step="restore it, or name another file")
 
         def commit() -> str:
@@ -147,9 +158,12 @@ def arriving(path: Path, stamp: str, clock: Clock, timings: Timings) -> Iterator
             return exchange.kept
 
         assert isinstance(exchange.restored, SQLiteStore)
-        yield Arrival(f"sqlite://{path}", exchange.replaced, SQLiteContents(exchange.restored), lambda: None, commit)
+        yield Arrival(
+            f"sqlite://{path}", exchange.replaced, marker, SQLiteContents(exchange.restored), lambda: None, commit
+        )
 
 
-def _is_frozen(path: Path) -> bool:
+def _marker(path: Path) -> Marker | None:
     with backup.mapped(path), contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
-        return bool(marker_in(db))
+        stored = marker_in(db)
+    return decode_marker(stored) if stored else None
