@@ -77,7 +77,7 @@ def test_a_plan_names_the_jobs_that_do_not_fit(run: Run, tmp_path: Path) -> None
 
 
 def test_alerts_are_reported_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """At half, four fifths and all of a budget, one of several workers logs a line and writes an event, once a period."""
+    """At half, four fifths and all of a budget, one of several workers logs a line and writes an event, once."""
     clock = ManualClock()
     with open_engine(load({"TENXSOM_HOME": str(tmp_path)}), "local", clock=clock, services={}) as engine:
         engine.store.set_budget(ALL, parse_budget(ALL, "1/d"))
