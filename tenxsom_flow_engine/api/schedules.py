@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -11,20 +11,22 @@ from msgspec.structs import replace
 from werkzeug.exceptions import NotFound
 
 from tenxsom_flow_engine.api import types
+from tenxsom_flow_engine.api.acting_once import act_once
 from tenxsom_flow_engine.api.keys import Scope
-from tenxsom_flow_engine.api.once import Repeatable
-from tenxsom_flow_engine.api.problems import InProgress
-from tenxsom_flow_engine.api.requests import canonical, decode
+from tenxsom_flow_engine.api.requests import decode
 from tenxsom_flow_engine.api.routes import Call, Route
 from tenxsom_flow_engine.api.types import AnyObject
 from tenxsom_flow_engine.channels.schedules import CatchUp, Schedule, Topic
-from tenxsom_flow_engine.errors import ActionRefused, FlowError, InvalidInput
+from tenxsom_flow_engine.errors import ActionRefused, InvalidInput
 from tenxsom_flow_engine.operations import schedules
 from tenxsom_flow_engine.operations.schedules import add_schedule, cancel_planned, draft_schedule, remove_schedule
 from tenxsom_flow_engine.planning.schedules import ScheduleTerms, parse_days, with_topics
 from tenxsom_flow_engine.report.operator_json import schedule as describe
 
 _JOB_FIELDS = ("prompt", "style", "duration", "aspect_ratio", "service", "quality", "priority")
+
+
+_CHECK = "check the schedule"
 
 
 def list_schedules(call: Call) -> AnyObject:
@@ -100,32 +102,14 @@ def add_topics(call: Call) -> Response:
         call.engine.planner.plan(name)
         return show(call)
 
-    return _once(call, act)
+    return act_once(call, act, next_step=_CHECK)
 
 
 def run_now(call: Call) -> Response:
     """Add one job with the next topic, due now."""
     name = _require_paid(call).name
-    return _once(call, lambda: {"job_ids": [one.new.job.job_id for one in call.engine.planner.run_now(name)]})
-
-
-def _once(call: Call, act: Callable[[], AnyObject]) -> Response:
-    """Act; with an idempotency key only once. An interrupted request is not repeated: it might have been done."""
-    if not call.key:
-        return Response(msgspec.json.encode(act()), mimetype="application/json")
-    request = f"POST {call.request.path}\n".encode() + canonical(call.data)
-    repeatable = Repeatable.of(call.engine.store, call.caller.key_id, call.key, request)
-    claim, mine = repeatable.claim()
-    if (answer := claim.answered) is not None:
-        return Response(answer, mimetype="application/json", headers={"Idempotency-Replayed": "true"})
-    if not mine:
-        raise InProgress("the same request is under way, or was interrupted", next_step="check the schedule")
-    try:
-        result = msgspec.json.encode(act())
-    except FlowError:
-        repeatable.drop(claim)
-        raise
-    return Response(repeatable.keep(claim, result)[0], mimetype="application/json")
+    planner = call.engine.planner
+    return act_once(call, lambda: {"job_ids": [one.new.job.job_id for one in planner.run_now(name)]}, next_step=_CHECK)
 
 
 def _require(call: Call) -> Schedule:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from flask import Response
 from werkzeug.exceptions import NotFound
 
 from tenxsom_flow_engine.api import types
+from tenxsom_flow_engine.api.acting_once import act_once
 from tenxsom_flow_engine.api.keys import Scope
 from tenxsom_flow_engine.api.requests import decode
 from tenxsom_flow_engine.api.routes import Call, Route
@@ -24,12 +26,16 @@ def list_webhooks(call: Call) -> types.Webhooks:
     return types.Webhooks(webhooks=tuple(_describe(one) for one in found if call.caller.covers(one.endpoint.channel)))
 
 
-def add(call: Call) -> types.NewSecret:
+def add(call: Call) -> Response:
     """Add a webhook, and return its secret."""
     body = decode(call.data, types.NewWebhook)
     channel = call.caller.own_channel(body.channel or None) or ""
-    made = endpoints.add_webhook(call.engine, body.url, ",".join(body.events), channel)
-    return types.NewSecret(id=made.id, secret=made.secret)
+
+    def act() -> types.NewSecret:
+        made = endpoints.add_webhook(call.engine, body.url, ",".join(body.events), channel)
+        return types.NewSecret(id=made.id, secret=made.secret)
+
+    return act_once(call, act, next_step="list the webhooks")
 
 
 def show(call: Call) -> types.Webhook:
@@ -102,7 +108,7 @@ ROUTES = (
     Route("GET", "/webhooks", Scope.OPERATE, list_webhooks, "List webhooks", types.Webhooks),
     Route(
         "POST", "/webhooks", Scope.OPERATE, add, "Add a webhook; its secret is shown only now", types.NewSecret,
-        body=types.NewWebhook, errors=_CHANGED,
+        body=types.NewWebhook, errors=(409, 422, *_CHANGED),
         example={"url": "https://example.org/hooks/flow", "events": ["job.*", "budget.100"]},
     ),
     Route("GET", _ONE, Scope.OPERATE, show, "Show a webhook and its latest answers", types.Webhook, errors=(404,)),

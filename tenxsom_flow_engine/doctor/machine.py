@@ -88,7 +88,8 @@ def _open_to_others(path: Path) -> bool:
 
 def disk(settings: Settings) -> Iterator[Finding]:
     """Check the free space for videos and records."""
-    for name, folder in {"videos": settings.work_dir, "records": settings.home}.items():
+    videos = {"videos": settings.output_dir} if isinstance(settings.output_dir, Path) else {}
+    for name, folder in {**videos, "records": settings.home}.items():
         existing = _existing(folder)
         free = shutil.disk_usage(existing).free
         text = f"{free / 1e9:.1f} GB free for {name} ({existing})"

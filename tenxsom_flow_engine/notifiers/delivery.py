@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -56,11 +56,7 @@ def deliver(
     by_subject: defaultdict[str, list[Delivery]] = defaultdict(list)
     for one in taken:
         by_subject[one.message.subject].append(one)
-    if len(by_subject) == 1:
-        answered = [sending.send_all(taken)]
-    else:
-        with ThreadPoolExecutor(len(by_subject), "notifier") as pool:
-            answered = list(pool.map(sending.send_all, by_subject.values()))
+    answered = _concurrently(sending.send_all, list(by_subject.values()))
     now = store.now()
     settled, attempts = [], []
     for answers in answered:
@@ -84,6 +80,31 @@ class _Sent:
     answer: Answer | None = None
     attempt: Attempt | None = None
     report: Report = Report.SEND
+
+
+def _concurrently(
+    send: Callable[[Sequence[Delivery]], list[_Sent]], groups: Sequence[Sequence[Delivery]]
+) -> list[list[_Sent]]:
+    """Send groups of messages, each in a thread that does not keep the process from ending.
+
+    A group whose thread failed has no answers, so its messages are due again when their attempt counts as lost.
+    """
+    if len(groups) == 1:
+        return [send(groups[0])]
+    answered: list[list[_Sent]] = [[] for _ in groups]
+
+    def run(place: int) -> None:
+        try:
+            answered[place] = send(groups[place])
+        except Exception:
+            _log.exception("a message about an event")
+
+    threads = [threading.Thread(target=run, args=(place,), daemon=True) for place in range(len(groups))]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    return answered
 
 
 class _Sending:

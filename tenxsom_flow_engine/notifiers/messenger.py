@@ -81,11 +81,12 @@ class Messenger:
                     self._store.wait(revision, timeout=wait, wake=self._ended)
                     continue
             except (StoreUnavailable, StoreFull) as error:
-                self._outage.failed("messages", f"messages about events wait for the store: {error}")
+                if not self._ended.is_set():  # after the end, the store can be closed
+                    self._outage.failed("messages", f"messages about events wait for the store: {error}")
             except FlowError as error:
                 _log.warning("messages about events are not delivered: %s", error)
             except Exception:
-                if not self._ended.is_set():  # after the end, the store can be closed
+                if not self._ended.is_set():
                     _log.exception("messages about events")
             self._ended.wait(wait)
 

@@ -112,8 +112,8 @@ class Output(ABC):
         """Publish the videos that wait in the spool of this machine; return how many. Raises `OutputError`."""
         return 0
 
-    def waiting(self) -> int:
-        """Return the number of videos that wait in the spool of this machine."""
+    def waiting(self, seconds: float = 0.0) -> int:
+        """Return the number of videos that have waited in the spool of this machine for at least some seconds."""
         return 0
 
     def free_space(self) -> int | None:

@@ -119,8 +119,8 @@ class OutputBucket(Output):
             _log.info("published the spooled video %s", video.path)
         return delivered
 
-    def waiting(self) -> int:
-        return len(self._spool.entries())
+    def waiting(self, seconds: float = 0.0) -> int:
+        return len(self._spool.entries(seconds))
 
     def files(self, video: Video) -> Mapping[str, str]:
         found = self._stored_names(video)

@@ -11,6 +11,7 @@ import fcntl
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,12 +72,15 @@ class Spool:
         """Return the path of a job's entry, which need not exist."""
         return self.root / f"{record.job_id}.{record.nonce}"
 
-    def entries(self) -> list[Path]:
-        """Return the existing entries."""
-        try:
-            return [path for path in self.root.iterdir() if path.name[0] != "." and (path / METADATA).exists()]
-        except OSError:
-            return []
+    def entries(self, seconds: float = 0.0) -> list[Path]:
+        """Return the entries that are at least some seconds old."""
+        found = []
+        with contextlib.suppress(OSError):  # there is no spool yet
+            for path in self.root.iterdir():
+                with contextlib.suppress(OSError):  # published in between
+                    if path.name[0] != "." and time.time() - (path / METADATA).stat().st_mtime >= seconds:
+                        found.append(path)
+        return found
 
     def remove(self, entry: Path) -> None:
         """Remove an entry, at once for other processes."""

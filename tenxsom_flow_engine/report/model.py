@@ -273,4 +273,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     clock_lead: float = 0.0
     #: Without `records` if they are on a server.
     disks: tuple[DiskFigures, ...] = ()
+    #: Videos that have waited on this machine for some minutes, because their bucket cannot be used.
+    spooled: int = 0
     verdicts: tuple[Verdict, ...] = ()

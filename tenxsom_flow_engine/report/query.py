@@ -52,6 +52,8 @@ from tenxsom_flow_engine.store.values import FORGET_WORKERS_AFTER_SECONDS, IN_PR
 AN_HOUR, A_DAY = 3600.0, 86400.0
 #: Number of hours shown, including the current one.
 HOURS = 24
+#: Seconds in the spool after which the bucket of a video counts as unusable; an upload takes less.
+SPOOLED_SECONDS = 300.0
 #: Number of videos whose sizes show the usual one.
 LATEST = 20
 
@@ -90,6 +92,7 @@ def take_report(engine: Engine, queue: QueueFigures | None = None) -> Report:
         fallback=_fallback(engine),
         other_stores=tuple(engine.other_stores),
         disks=_disks(engine, jobs.day.succeeded),
+        spooled=engine.output.waiting(SPOOLED_SECONDS),
         rejected_count=store.rejected_count() if isinstance(store, LegacyImport) else 0,
     )
     return msgspec.structs.replace(report, verdicts=verdicts(report))

@@ -18,10 +18,10 @@ from tenxsom_flow_engine.text import ago, clock_lead, duration, plural, rough_du
 OK, NOTICE, PROBLEM = "ok", "notice", "problem"
 #: Every code of a verdict; `docs/operations.md` must have a section for each.
 CODES = (
-    "clock-skew", "disk-full", "no-worker", "held", "service-stopped", "failing", "falling-behind", "schedule-stuck",
-    "fallback-in-use", "topics-running-out", "endpoint-disabled", "queue-unknown", "queue-paused", "budget-spent",
-    "service-paused", "service-closed", "service-full", "service-slow", "budget-used", "expired", "jobs-elsewhere",
-    "disk-low", "store-at-risk", "entries-set-aside", "all-is-well",
+    "clock-skew", "disk-full", "videos-spooled", "no-worker", "held", "service-stopped", "failing", "falling-behind",
+    "schedule-stuck", "fallback-in-use", "topics-running-out", "endpoint-disabled", "queue-unknown", "queue-paused",
+    "budget-spent", "service-paused", "service-closed", "service-full", "service-slow", "budget-used", "expired",
+    "jobs-elsewhere", "disk-low", "store-at-risk", "entries-set-aside", "all-is-well",
 )  # fmt: skip
 
 #: Seconds after which a waiting due job is a problem: without a live worker, and with one.
@@ -129,6 +129,9 @@ def _disks(report: Report) -> Iterator[Verdict]:
         found = [f"{disk.free / 1e9:.1f} GB for {disk.place}" for disk in report.disks if least <= disk.free < below]
         if found:
             yield Verdict(code=code, level=level, text=f"little disk space is left: {' and '.join(found)}")
+    if report.spooled:
+        text = f"{plural(report.spooled, 'video')} on this machine cannot be published: the bucket cannot be used"
+        yield Verdict(code="videos-spooled", level=PROBLEM, text=text)
     for disk in report.disks:
         if disk.free >= LITTLE_SPACE and disk.days_left is not None and disk.days_left < FEW_DAYS:
             left = f"{disk.free / 1e9:.1f} GB is left for {disk.place}"

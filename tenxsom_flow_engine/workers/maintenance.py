@@ -257,7 +257,8 @@ class WorkerMaintenance:
         engine, findings = self._engine, self._findings
         if findings is None or not any(one.wants_verdicts for one in engine.store.endpoints()):
             return
-        if engine.store.acquire_lock("incidents", self.id, engine.timings.incident_check):
+        # Longer than the interval: the same worker checks again, because verdicts about disks depend on the machine.
+        if engine.store.acquire_lock("incidents", self.id, 3 * engine.timings.incident_check):
             update_incidents(engine.store, findings(engine))
 
     def _prune_videos(self) -> None:

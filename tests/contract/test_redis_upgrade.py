@@ -22,6 +22,7 @@ from tenxsom_flow_engine.store.totals import DAY
 from tenxsom_flow_engine.store.values import JobFilter
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, QUEUE, VIDEO, a_claim, new
+from tests.contract.store_suite.events import an_endpoint
 from tests.contract.store_suite.shared import accept, check_counts, everything, ids, intend, settle
 from tests.redis_server import RedisServer
 
@@ -45,6 +46,13 @@ def store(redis_server: RedisServer) -> Iterator[RedisStore]:
     store = RedisStore(redis_server.url, prefix, ManualClock(WRITTEN_AT))
     yield store
     store.close()
+
+
+def test_jobs_of_an_earlier_release_cause_events(store: RedisStore) -> None:
+    """Jobs that release 0.1 has added cause events for an endpoint of this release."""
+    assert store.swap_endpoint(None, an_endpoint())
+    store.cancel("a")
+    assert [(one.message.type, one.message.subject) for one in store.deliveries("we_1", 10)] == [("job.cancelled", "a")]
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,6 @@ ELSEWHERE = {
     "sudo -u tenxsom .venv/bin/python run_flow_enhanced.py queue update": (
         "needs the queue that the script creates; tests/e2e/test_cloud_tasks_commands.py runs it"
     ),
-    "gcloud": "needs Google",
 }
 #: The command that exits with 1 on a machine that is not set up.
 CAN_EXIT_WITH_1 = "python3 run_flow_enhanced.py doctor"

@@ -56,6 +56,15 @@ def test_a_webhook_from_its_begin_to_its_end(api: Program, engine: Engine, clock
     assert api.get("/webhooks").get_json() == {"webhooks": []}
 
 
+def test_a_repeated_request_adds_one(api: Program, engine: Engine) -> None:
+    """With an idempotency key the same request adds one webhook, and gets the same secret."""
+    body = {"url": "https://example.org/"}
+    first, second = (api.post("/webhooks", body, key="k").get_json() for _ in range(2))
+    assert first == second
+    assert len(engine.store.endpoints()) == 1
+    assert problem_of(api.post("/webhooks", {"url": "https://example.com/"}, key="k"), 422)
+
+
 def test_wrong_values_are_refused(api: Program) -> None:
     """A wrong address, type or channel is refused by name, without repeating the address."""
     for body, field in (

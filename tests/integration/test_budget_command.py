@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from tenxsom_flow_engine.budgets import ALL, parse_budget
 from tenxsom_flow_engine.cli.main import cli
 from tenxsom_flow_engine.composition import open_engine
+from tenxsom_flow_engine.events import Endpoint, EndpointKind
 from tenxsom_flow_engine.jobs.submission import Intent
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.clock import ManualClock
@@ -75,11 +76,12 @@ def test_a_plan_names_the_jobs_that_do_not_fit(run: Run, tmp_path: Path) -> None
     assert single.return_value == 4
 
 
-def test_alerts_are_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """At half, four fifths and all of a budget, one of several workers logs one line in each period."""
+def test_alerts_are_reported_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """At half, four fifths and all of a budget, one of several workers logs a line and writes an event, once."""
     clock = ManualClock()
     with open_engine(load({"TENXSOM_HOME": str(tmp_path)}), "local", clock=clock, services={}) as engine:
         engine.store.set_budget(ALL, parse_budget(ALL, "1/d"))
+        engine.store.swap_endpoint(None, Endpoint(id="we_1", kind=EndpointKind.WEBHOOK, url="https://example.org/"))
         workers = {name: BudgetAlerts(engine) for name in ("w-1", "w-2")}
         levels = []
         for number, micro_usd in enumerate((400_000, 100_000, 350_000, 50_000, 100_000)):
@@ -92,6 +94,13 @@ def test_alerts_are_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture
                 caplog.clear()
                 for worker in (*workers, *workers):
                     workers[worker].check()
+                    clock.advance(1)
             levels.append([line.levelname for line in caplog.records])
             assert all("% of the budget all 1/d is used (" in line.getMessage() for line in caplog.records)
+        messages = [json.loads(one.message.body) for one in reversed(engine.store.deliveries("we_1", 10))]
     assert [len(lines) for lines in levels] == [0, 1, 1, 0, 1]
+    assert [(one["type"], one["data"]["used_share"]) for one in messages] == [
+        ("budget.50", 0.5), ("budget.80", 0.85), ("budget.100", 1.0)
+    ]  # fmt: skip
+    assert messages[0]["data"]["scope"] == ALL
+    assert messages[0]["data"]["reserved_usd"] == 0.5

@@ -143,6 +143,15 @@ def test_a_worker_that_ends_delivers_the_last_messages(
     assert Webhook(endpoint.secret).verify(request.body, dict(request.headers))["data"]["job_id"] == "a"
 
 
+def test_links_lead_to_the_web_worker(tmp_path: Path, clock: ManualClock) -> None:
+    """With the address of the web worker, the link to a video is a whole address."""
+    with an_engine(tmp_path, clock, CLOUD_TASKS_WORKER_URL="https://flow.example.org/") as engine:
+        endpoint = endpoints.add_webhook(engine, "https://example.org/")
+        finished(engine.store, "a", Status.SUCCEEDED)
+        body = json.loads(engine.store.deliveries(endpoint.id, 1)[0].message.body)
+    assert body["data"]["video"]["href"] == "https://flow.example.org/api/v1/jobs/a/video"
+
+
 def test_a_test_message_is_sent_at_once(
     tmp_path: Path, clock: ManualClock, receivers: Callable[[], ScriptedTarget]
 ) -> None:

@@ -52,7 +52,11 @@ def test_a_video_is_safe_while_the_bucket_is_away(
         assert str(again.value) == str(once_more.value)  # so that the timeline has one line
         with pytest.raises(OutputAway if status == 503 else OutputError):
             output.check()
-    assert output.waiting() == 1
+    assert (output.waiting(), output.waiting(300.0)) == (1, 0)
+    (metadata,) = (tmp_path / "one" / "spool").glob("*/metadata.json")
+    long_ago = metadata.stat().st_mtime - 301
+    os.utime(metadata, (long_ago, long_ago))
+    assert output.waiting(300.0) == 1
     restarted = open_bucket(server, tmp_path / "one", prefix)
     video = restarted.recover(RECORD)
     assert video is not None

@@ -558,6 +558,13 @@ def finish(engine: Engine, job_id: str) -> None:
     store.settle(job_id, record.lease_token, Done(VIDEO))
 
 
+def test_videos_that_cannot_be_published_are_a_problem(engine: Engine) -> None:
+    """Videos in the spool, which their bucket does not take, are counted."""
+    report = msgspec.structs.replace(take_report(engine), spooled=2)
+    texts = {verdict.code: verdict.text for verdict in verdicts(report)}
+    assert texts["videos-spooled"] == "2 videos on this machine cannot be published: the bucket cannot be used"
+
+
 def test_verdicts_are_sorted_by_severity(engine: Engine, time: ManualClock) -> None:
     """With several verdicts, the most serious one comes first."""
     paused(engine, time)
