@@ -61,8 +61,8 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def lasted(self) -> float:
-        """Seconds from the first to the last sighting."""
-        return self.seen_at - self.since
+        """Seconds from the first to the last sighting, to the millisecond."""
+        return round(self.seen_at - self.since, 3)
 
     @property
     def text(self) -> str:
@@ -76,7 +76,7 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def cleared(self, now: float) -> Event:
         """Return the event of its end."""
-        return self._event(EventType.VERDICT_CLEARED, now, {"lasted_seconds": round(self.lasted, 3)})
+        return self._event(EventType.VERDICT_CLEARED, now, {"lasted_seconds": self.lasted})
 
     def _event(self, kind: EventType, at: float, more: Mapping[str, Any]) -> Event:
         found = self.finding

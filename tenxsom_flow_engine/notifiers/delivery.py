@@ -135,7 +135,7 @@ class _Sending:
         level = logging.DEBUG if answer.ok else logging.INFO
         _log.log(
             level, "%s to the %s %s: %s", message.type, self._endpoint.kind.value, self._endpoint.id, answer.text,
-            extra={"event": message.event_id, "subject": message.subject, "try": delivery.tries},
+            extra={"event_id": message.event_id, "subject": message.subject, "attempt": delivery.tries},
         )  # fmt: skip
         attempt = Attempt(
             at=at, event_id=message.event_id, type=message.type, ok=answer.ok, answer=answer.text,

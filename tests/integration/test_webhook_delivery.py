@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,6 +17,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from tenxsom_flow_engine.events import DeliveryState, Endpoint, EndpointKind, retries, signing
 from tenxsom_flow_engine.events.outbox import Health, Message
 from tenxsom_flow_engine.jobs import Status
+from tenxsom_flow_engine.logs import handler
 from tenxsom_flow_engine.notifiers.base import Answer
 from tenxsom_flow_engine.notifiers.delivery import deliver
 from tenxsom_flow_engine.notifiers.webhook import WebhookNotifier
@@ -271,3 +274,23 @@ def test_network_faults_are_failures(receiver: ScriptedTarget, clock: ManualCloc
     assert (silent.ok, silent.down) == (False, True)
     assert "within" in silent.text
     assert "SECRET" not in refused.text + silent.text
+
+
+def test_a_failed_attempt_is_a_line_of_the_log(
+    store: SQLiteStore, clock: ManualClock, receiver: ScriptedTarget
+) -> None:
+    """The line says which endpoint answered what, without its address; fields name the event and the attempt."""
+    endpoint = add_webhook(store, f"{receiver.address}/SECRET")
+    cancel_jobs(store, clock, "a")
+    receiver.answer(500)
+    stream, logger = io.StringIO(), logging.getLogger("tenxsom_flow_engine.notifiers")
+    written, level = handler(stream), logger.level
+    logger.addHandler(written)
+    logger.setLevel(logging.INFO)
+    send(store, endpoint)
+    logger.removeHandler(written)
+    logger.setLevel(level)
+    line = json.loads(stream.getvalue())
+    assert line["message"] == "job.cancelled to the webhook we_1: HTTP 500"
+    assert (line["subject"], line["attempt"], line["event_id"][:4]) == ("a", 1, "evt_")
+    assert "SECRET" not in stream.getvalue()
