@@ -21,7 +21,7 @@ from tenxsom_flow_engine.env import Field, Secret, Variable, absolute, fields_of
 from tenxsom_flow_engine.env.file import read_env_file
 from tenxsom_flow_engine.errors import ConfigurationError, InvalidInput
 from tenxsom_flow_engine.output.address import BucketAddress, BucketKeys, read_place
-from tenxsom_flow_engine.output.retention import ALL_VIDEOS, KeepVideos, parse_keep_videos
+from tenxsom_flow_engine.output.keep import ALL_VIDEOS, KeepVideos, parse_keep_videos
 from tenxsom_flow_engine.rate_limits.windows import DEFAULT_GLOBAL, GLOBAL, Limits, Windows, parse_limits, parse_windows
 from tenxsom_flow_engine.services.registry import ServiceSpec, refuse_variables, service_specs
 from tenxsom_flow_engine.text import host_in_url
