@@ -54,8 +54,9 @@ from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, GiveUp, Resubmi
 from tenxsom_flow_engine.logs import Redactor
 from tenxsom_flow_engine.notifiers.base import Notifier
 from tenxsom_flow_engine.output.base import Output, Publication
+from tenxsom_flow_engine.output.keep import KeepVideos
 from tenxsom_flow_engine.output.opening import open_output
-from tenxsom_flow_engine.output.retention import KeepVideos, to_remove
+from tenxsom_flow_engine.output.retention import to_remove
 from tenxsom_flow_engine.planning.planner import Planner
 from tenxsom_flow_engine.planning.prepared import Prepared
 from tenxsom_flow_engine.planning.timestamps import bounded

@@ -28,7 +28,7 @@ from tenxsom_flow_engine.env.google import (
 )
 from tenxsom_flow_engine.errors import ConfigurationError, InvalidInput
 from tenxsom_flow_engine.output.address import BucketAddress, BucketKeys, read_place
-from tenxsom_flow_engine.output.retention import ALL_VIDEOS, KeepVideos, parse_keep_videos
+from tenxsom_flow_engine.output.keep import ALL_VIDEOS, KeepVideos, parse_keep_videos
 from tenxsom_flow_engine.rate_limits.windows import DEFAULT_GLOBAL, GLOBAL, Limits, Windows, parse_limits, parse_windows
 from tenxsom_flow_engine.services.registry import ServiceSpec, refuse_variables, service_specs
 from tenxsom_flow_engine.text import host_in_url

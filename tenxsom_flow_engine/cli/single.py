@@ -14,7 +14,7 @@ from tenxsom_flow_engine.errors import InvalidInput, QueueError
 
 if TYPE_CHECKING:
     from tenxsom_flow_engine.engine import Engine
-    from tenxsom_flow_engine.jobs import JobRecord
+    from tenxsom_flow_engine.jobs import JobRecord, Video
     from tenxsom_flow_engine.planning.prepared import Prepared
 
 
@@ -167,7 +167,22 @@ def _describe_existing(engine: Engine, record: JobRecord, *, wait: bool) -> None
 
     status, again = record.status_at(engine.store.now()), "; pass --again to add another"
     when = f" for {iso(record.due)}" if status is Status.SCHEDULED and record.due is not None else ""
-    missing = record.result is not None and not engine.output.files(record.result)
+    missing = record.result is not None and _is_missing(engine, record.result)
     hint = "" if wait and not missing and record.status not in (Status.FAILED, Status.CANCELLED) else again
-    state = f"{status}{when}" + (", but its video is not here" if missing else "")
+    state = f"{status}{when}" + (f", but its video is not {_place(engine)}" if missing else "")
     info(f"job {record.job_id} already exists and is {state}, so nothing was added{hint}")
+
+
+def _is_missing(engine: Engine, video: Video) -> bool:
+    """Return whether a video was moved or deleted; a bucket that cannot be used now proves nothing."""
+    from tenxsom_flow_engine.errors import OutputError
+    from tenxsom_flow_engine.output.base import VIDEO
+
+    try:
+        return VIDEO not in engine.output.files(video)
+    except OutputError:
+        return False
+
+
+def _place(engine: Engine) -> str:
+    return "on this machine" if engine.output.local else f"in {engine.output.place}"

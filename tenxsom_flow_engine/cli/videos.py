@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tenxsom_flow_engine.output.base import Publication
-    from tenxsom_flow_engine.output.retention import KeepVideos
+    from tenxsom_flow_engine.output.keep import KeepVideos
 
 _HEAD = ("NAME", "PUBLISHED (UTC)", "MB")
 
@@ -70,7 +70,7 @@ def prune(keep: str | None, dry_run: bool, yes: bool, queue_type: str | None, as
 def _rule(text: str | None, default: KeepVideos) -> KeepVideos:
     """Return the rule of the option or the setting. Raises `InvalidInput` if there is none."""
     from tenxsom_flow_engine.errors import ConfigurationError, InvalidInput
-    from tenxsom_flow_engine.output.retention import parse_keep_videos
+    from tenxsom_flow_engine.output.keep import parse_keep_videos
 
     if text is not None:
         try:

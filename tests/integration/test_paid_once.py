@@ -327,7 +327,7 @@ def test_every_point_and_every_answer(
             name: point.around(getattr(store, name))
             for name in ("intend", "accept", "mark_unknown", "clear_submission")
         })  # fmt: skip
-        publisher = Mock(publish=point.around(publish))
+        publisher = Mock(publish=point.around(publish), recover=Mock(return_value=None))
         means = StepContext(
             service,
             OpenGate(clock),

@@ -16,10 +16,13 @@ from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import Status
-from tenxsom_flow_engine.output.retention import KeepVideos
+from tenxsom_flow_engine.jobs.outcomes import Done
+from tenxsom_flow_engine.jobs.submission import Intent, Receipt
+from tenxsom_flow_engine.output.keep import KeepVideos
+from tenxsom_flow_engine.report.query import take_report
 from tenxsom_flow_engine.services.tiny_video import tiny_video
 from tenxsom_flow_engine.settings import load
-from tenxsom_flow_engine.testing.samples import new
+from tenxsom_flow_engine.testing.samples import TICKET, VIDEO, a_claim, new
 from tenxsom_flow_engine.workers.maintenance import WorkerMaintenance
 from tests.bucket_servers import GcsServer
 from tests.contract.output_suite import fill
@@ -100,6 +103,20 @@ def test_the_command_lists_and_removes(engine: Engine, environment: dict[str, st
         run("prune", "--keep", "soon")
     with pytest.raises(InvalidInput, match="keep: is missing"):
         run("prune", env=environment | {"TENXSOM_KEEP_VIDEOS": ""})
+
+
+def test_retention_bounds_the_use_of_the_disk(engine: Engine) -> None:
+    """Where old videos are removed, the pace of the new ones does not say when the disk is full."""
+    store = engine.store
+    store.add("local", new("made", service="draft"))
+    (record,) = store.claim(a_claim(slots={"draft": 9})).records
+    intent = Intent(submission_id="s", service="draft", lifetime=9.0, max_in_flight=9)
+    store.intend("made", record.lease_token, intent)
+    store.accept("made", Receipt(submission_id="s", ticket=TICKET, lifetime=9.0))
+    store.settle("made", record.lease_token, Done(VIDEO))
+    report = take_report(engine)
+    assert report.jobs.day.succeeded == 1
+    assert {one.days_left for one in report.disks} == {None}
 
 
 def test_a_bucket_is_pruned_too(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tenxsom_flow_engine import settings
 from tenxsom_flow_engine.env import Secret
 from tenxsom_flow_engine.errors import ConfigurationError
 from tenxsom_flow_engine.output.address import BucketAddress
-from tenxsom_flow_engine.output.retention import KeepVideos
+from tenxsom_flow_engine.output.keep import KeepVideos
 from tenxsom_flow_engine.rate_limits.windows import parse_windows
 from tenxsom_flow_engine.services.heygen.config import HeyGenConfig
 from tenxsom_flow_engine.services.ltx_studio.config import LtxConfig

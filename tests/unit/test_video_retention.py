@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tenxsom_flow_engine.errors import ConfigurationError
 from tenxsom_flow_engine.output.base import Publication
-from tenxsom_flow_engine.output.retention import ALL_VIDEOS, KeepVideos, parse_keep_videos, to_remove
+from tenxsom_flow_engine.output.keep import ALL_VIDEOS, KeepVideos, parse_keep_videos
+from tenxsom_flow_engine.output.retention import to_remove
 
 DAY = 86400.0
 NOW = 100 * DAY
