@@ -92,7 +92,12 @@ def cancel(call: Call) -> Response:
 def run_now(call: Call) -> Response:
     """Start a waiting job now."""
     _body(call, types.Nothing)
-    return _act(call, lambda record: call.engine.run_now(record.job_id))
+
+    def start(record: JobRecord) -> JobRecord:
+        call.require_payer(record.job.key_id)
+        return call.engine.run_now(record.job_id)
+
+    return _act(call, start)
 
 
 def edit(call: Call) -> Response:
@@ -105,6 +110,7 @@ def edit(call: Call) -> Response:
     times = Times(at, start_by) if at is not None or start_by is not None else None
 
     def change(record: JobRecord) -> JobRecord:
+        call.require_payer(record.job.key_id)
         if is_past(at, call.engine.store.now()):
             raise InvalidInput("at", "lies in the past", next_step="start it with POST /jobs/JOB/run-now")
         if at is None and start_by is not None and record.due is None:

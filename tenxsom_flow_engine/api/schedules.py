@@ -85,7 +85,7 @@ def pause(call: Call) -> AnyObject:
 
 def resume(call: Call) -> AnyObject:
     """Continue a paused schedule."""
-    name = _require(call).name
+    name = _require_paid(call).name
     schedules.resume(call.engine.store, name)
     call.engine.planner.plan(name)
     return show(call)

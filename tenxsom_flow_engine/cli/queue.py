@@ -158,9 +158,9 @@ def move(source: str | None, target: str | None, from_store: str | None, to_stor
     With --from and --to, the queue backends share a store. Due times and purchases are kept. Jobs with a running step
     stay. Workers can run.
 
-    With --from-store and --to-store, all jobs, budgets, quotas, channels, schedules and API keys move between the
-    embedded store and a Redis server. Stop all workers, dashboards and producers first. The command refuses while a job
-    is in flight. The source keeps its records, but no process can use it any more.
+    With --from-store and --to-store, all jobs, budgets, quotas, channels, schedules, API keys, webhooks and alerts move
+    between the embedded store and a Redis server. Stop all workers, dashboards and producers first. The command refuses
+    while a job is in flight. The source keeps its records, but no process can use it any more.
 
     After an interruption, run the command again to complete the move.
     """

@@ -59,6 +59,8 @@ class Settled:
     state: DeliveryState
     #: When the next attempt is due, if it is pending.
     next_at: float | None = None
+    #: Whether anything was sent; otherwise this attempt does not count.
+    sent: bool = True
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -151,13 +151,13 @@ def _settled(sent: _Sent, now: float, waits_until: float, uniform: Uniform) -> S
     if sent.report is Report.WITHDRAW:
         return Settled(event_id, tries, DeliveryState.WITHDRAWN)
     if sent.report is Report.WAIT and now - delivery.message.at <= retries.GIVE_UP:
-        return Settled(event_id, tries, DeliveryState.PENDING, now + CHECK_AGAIN)
+        return Settled(event_id, tries, DeliveryState.PENDING, now + CHECK_AGAIN, sent=False)
     if answer is not None and answer.ok:
         return Settled(event_id, tries, DeliveryState.DELIVERED)
     at = retries.next_attempt(tries, delivery.message.at, now, answer.retry_after if answer else None, uniform)
     if at is None:
         return Settled(event_id, tries, DeliveryState.FAILED)
-    return Settled(event_id, tries, DeliveryState.PENDING, max(at, waits_until + 0.001))
+    return Settled(event_id, tries, DeliveryState.PENDING, max(at, waits_until + 0.001), sent=answer is not None)
 
 
 def _health(before: Health, attempts: Sequence[tuple[Attempt, Answer]], now: float, uniform: Uniform) -> Health:

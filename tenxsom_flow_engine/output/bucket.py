@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 import socket
 import threading
 import time
@@ -45,6 +46,8 @@ PROBE = ".tenxsom-probe"
 TYPES: Mapping[str, str] = {
     VIDEO: "video/mp4", THUMBNAIL: "image/jpeg", CAPTIONS: "application/x-subrip", METADATA: "application/json"
 }  # fmt: skip
+#: The names of a publication's objects in its folder. Others are not ours, and never removed.
+_OWN = re.compile(r"(video-[0-9a-f]{12}\.mp4|thumbnail-[0-9a-f]{12}\.jpg|captions-[0-9a-f]{12}\.srt|metadata\.json)")
 #: Signed links that a process remembers, because for some accounts each signature is a request to Google.
 REMEMBERED = 1000
 
@@ -158,16 +161,19 @@ class OutputBucket(Output):
         return link
 
     def publications(self) -> Iterator[Publication]:
-        below = (one for one in self._objects.list() if "/" in one.key)
+        below = (one for one in self._objects.list() if _OWN.fullmatch(one.key.partition("/")[2]))
         for name, group in itertools.groupby(below, lambda one: one.key.partition("/")[0]):
             own = list(group)
             mark = next((one for one in own if one.key == f"{name}/{METADATA}"), None)
+            if own == [mark]:  # of another program
+                continue
             at = mark.at if mark else max(one.at for one in own)
             yield Publication(name, sum(one.size for one in own), at, complete=mark is not None)
 
     def remove(self, name: str) -> None:
         self._objects.delete([f"{name}/{METADATA}"])
-        self._objects.delete([one.key for one in self._objects.list(name)])
+        own = [one.key for one in self._objects.list(name) if _OWN.fullmatch(one.key.removeprefix(f"{name}/"))]
+        self._objects.delete(own)
 
     def _deliver(self, entry: Path) -> Video:
         """Upload an entry of the spool, unless another worker has published its job. Raises `OutputAway`."""

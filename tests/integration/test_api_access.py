@@ -134,7 +134,10 @@ def test_a_key_with_a_budget_buys_within_it_only(engine: Engine) -> None:
     assert user.post("/jobs/own/retry").status_code == 200
     for path, body in (
         ("/jobs/other/retry", None),
+        ("/jobs/other/edit", {"topic": "b", "at": "2040-01-01T00:00:00Z"}),  # it would wait again
+        ("/jobs/other/run-now", None),
         ("/schedules/theirs/run-now", None),
+        ("/schedules/theirs/resume", None),
         ("/schedules/theirs/topics", {"topics": ["d"]}),
         ("/jobs/own/resolve", {"give_up": True}),
     ):

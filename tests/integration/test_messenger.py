@@ -22,7 +22,7 @@ from tenxsom_flow_engine.jobs import Status
 from tenxsom_flow_engine.notifiers.alert import AlertNotifier
 from tenxsom_flow_engine.notifiers.base import Answer, Notifier
 from tenxsom_flow_engine.notifiers.command import CommandNotifier
-from tenxsom_flow_engine.notifiers.delivery import deliver
+from tenxsom_flow_engine.notifiers.delivery import CHECK_AGAIN, deliver
 from tenxsom_flow_engine.notifiers.incidents import update_incidents
 from tenxsom_flow_engine.notifiers.messenger import COMMAND_KEPT, Messenger
 from tenxsom_flow_engine.notifiers.webhook import WebhookNotifier
@@ -274,6 +274,29 @@ def test_an_incident_is_reported_once(
     assert cleared == "success: Tenxsom Flow: no-worker is over: Over after 25 min: no worker is alive"
     types = [one.message.type for one in reversed(store.deliveries("we_1", 100))]
     assert types == ["verdict.raised", "verdict.cleared"] * 2, "a webhook gets each incident, and no flood"
+
+
+def test_an_alert_that_waited_is_soon_sent_again(
+    store: SQLiteStore, clock: ManualClock, receivers: Callable[[], ScriptedTarget]
+) -> None:
+    """The checks whether a verdict has lasted use up no attempt, so the first failure is followed by a quick one."""
+    receiver = receivers()
+    url = receiver.address.replace("http://", "json://")
+    alert = Endpoint(id="al_1", kind=EndpointKind.ALERT, url=url, after=600.0)
+    assert store.swap_endpoint(None, alert)
+    see(store, clock, 600, NO_WORKER)
+    clock.advance(1)
+    for _ in range(3):
+        assert deliver(store, alert, AlertNotifier()) is not None
+        clock.advance(CHECK_AGAIN)
+    assert receiver.received == []
+    see(store, clock, 30, NO_WORKER)
+    receiver.answer(500)
+    deliver(store, alert, AlertNotifier())
+    assert len(receiver.received) == 1
+    clock.advance(6)
+    deliver(store, alert, AlertNotifier())
+    assert [len(receiver.received), store.delivery_counts("al_1")] == [2, {DeliveryState.DELIVERED: 1}]
 
 
 def test_an_alert_shows_no_secret(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from tenxsom_flow_engine.errors import InvalidVideo, OutputAway, OutputError
 from tenxsom_flow_engine.output.base import FILES
 from tenxsom_flow_engine.output.leftovers import STALE
+from tenxsom_flow_engine.output.retention import KeepVideos, to_remove
 from tenxsom_flow_engine.services.tiny_video import tiny_video
 from tests import fork_server
 from tests.bucket_servers import SERVERS, BucketServer, GcsServer, S3Server
@@ -111,6 +113,22 @@ def test_a_bucket_that_fails_during_the_upload_is_continued(tmp_path: Path, pref
         assert set(reader.files(video)) == set(FILES)
     assert failures >= 9
     server.close()
+
+
+def test_files_of_other_programs_stay(server: BucketServer, tmp_path: Path, prefix: str) -> None:
+    """Retention finds only publications, so what else is in the bucket stays, also in the folder of a job."""
+    output = open_bucket(server, tmp_path, prefix)
+    output.publish(RECORD, fill(tiny_video("1:1", 3)))
+    foreign = {"photos/2020/a.jpg", "data/metadata.json", "data/1.bin", "tides/notes.txt", "tides/a/metadata.json"}
+    unfinished = "killed/video-5f3a9c21b07d.mp4"
+    for key in (*foreign, unfinished):
+        output._objects.create(key, b"content")
+    later = time.time() + 2 * STALE
+    removed = to_remove(output.publications(), KeepVideos(age=STALE), later, lambda one: True)
+    assert sorted(one.name for one in removed) == ["killed", "tides"]
+    for one in removed:
+        output.remove(one.name)
+    assert {one.key for one in output._objects.list()} == foreign
 
 
 def test_a_bad_file_leaves_nothing_in_the_spool(server: BucketServer, tmp_path: Path, prefix: str) -> None:

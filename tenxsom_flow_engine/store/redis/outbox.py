@@ -117,7 +117,12 @@ class Outbox:
         results = [
             part
             for one in settled
-            for part in (one.event_id, one.tries, one.state.value, "" if one.next_at is None else repr(one.next_at))
+            for part in (
+                one.event_id,
+                one.tries,
+                f"{one.tries - (not one.sent)} {one.state.value}",
+                "" if one.next_at is None else repr(one.next_at),
+            )
         ]
         self._connection.run("settle_rows", "", endpoint_id, health.text if health else "", *results)
 

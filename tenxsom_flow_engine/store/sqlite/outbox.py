@@ -85,8 +85,12 @@ def take(db: sqlite3.Connection, endpoint_id: str, now: float, limit: int, secon
 def settle(db: sqlite3.Connection, endpoint_id: str, settled: Iterable[Settled]) -> None:
     """Write the results of attempts that no later one has replaced."""
     db.executemany(
-        "UPDATE outbox SET state = ?, next_at = ? WHERE endpoint = ? AND event = ? AND tries = ? AND state = 'pending'",
-        [(one.state.value, one.next_at, endpoint_id, one.event_id, one.tries) for one in settled],
+        "UPDATE outbox SET state = ?, next_at = ?, tries = ?"
+        " WHERE endpoint = ? AND event = ? AND tries = ? AND state = 'pending'",
+        [
+            (one.state.value, one.next_at, one.tries - (not one.sent), endpoint_id, one.event_id, one.tries)
+            for one in settled
+        ],
     )
 
 

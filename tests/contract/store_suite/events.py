@@ -305,6 +305,20 @@ class EventSuite(Suite):
         assert other.health("we_1") == health, "without a health the stored one stays"
         assert other.health("unknown") == Health()
 
+    def test_an_attempt_that_sent_nothing_does_not_count(self, store: JobStore, clock: ManualClock) -> None:
+        """A message that had to wait when it was due has all its attempts yet."""
+        open_endpoint(store)
+        store.add(QUEUE, new("a"))
+        store.cancel("a")
+        for _ in range(3):
+            (one,) = store.take_deliveries("we_1", 10, 30.0)
+            assert one.tries == 1
+            waits = Settled(one.message.event_id, one.tries, DeliveryState.PENDING, clock.now() + 5, sent=False)
+            store.settle_deliveries("we_1", [waits])
+            assert store.deliveries("we_1", 1)[0].tries == 0
+            clock.advance(5)
+        assert store.delivery_counts("we_1") == {DeliveryState.PENDING: 1}
+
     def test_workers_never_take_the_same_message_at_once(self, open_store: OpenStore, clock: ManualClock) -> None:
         """Of concurrent workers, each message is taken by one."""
         handles = [open_store(clock) for _ in range(4)]

@@ -1,11 +1,12 @@
 -- Write the results of attempts of the endpoint ARGV[2], and its health ARGV[3] if that is not empty. ARGV[4]...: for each
--- its event, the number of the attempt, the state, and the time of the next attempt, or empty. Returns how many counted.
+-- its event, the number of the attempt, the attempts that count and the state, and the time of the next attempt, or empty.
+-- Returns how many results counted.
 local id, counted = ARGV[2], 0
 for i = 4, #ARGV, 4 do
   local event = ARGV[i]
   if redis.call('HGET', P .. 'outbox_state:' .. id, event) == ARGV[i + 1] .. ' pending' then
     counted = counted + 1
-    redis.call('HSET', P .. 'outbox_state:' .. id, event, ARGV[i + 1] .. ' ' .. ARGV[i + 2])
+    redis.call('HSET', P .. 'outbox_state:' .. id, event, ARGV[i + 2])
     if ARGV[i + 3] == '' then
       redis.call('ZREM', P .. 'outbox_due:' .. id, event)
     else
