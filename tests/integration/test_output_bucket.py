@@ -15,8 +15,9 @@ import pytest
 
 from tenxsom_flow_engine.errors import InvalidVideo, OutputAway, OutputError
 from tenxsom_flow_engine.output.base import FILES
+from tenxsom_flow_engine.output.keep import KeepVideos
 from tenxsom_flow_engine.output.leftovers import STALE
-from tenxsom_flow_engine.output.retention import KeepVideos, to_remove
+from tenxsom_flow_engine.output.retention import to_remove
 from tenxsom_flow_engine.services.tiny_video import tiny_video
 from tests import fork_server
 from tests.bucket_servers import SERVERS, BucketServer, GcsServer, S3Server
