@@ -52,6 +52,10 @@ _OWN = re.compile(r"(video-[0-9a-f]{12}\.mp4|thumbnail-[0-9a-f]{12}\.jpg|caption
 REMEMBERED = 1000
 
 
+class BusyEntry(OutputAway):
+    """Another thread or process of this machine uploads a video of the spool."""
+
+
 class OutputBucket(Output):
     """The videos below an address in a bucket, and the spool of this machine in the folder `spool`.
 
@@ -115,11 +119,21 @@ class OutputBucket(Output):
             return None
 
     def deliver(self) -> int:
-        delivered = 0
+        delivered, refused = 0, None
         for entry in self._spool.entries():
-            video = self._deliver(entry)
+            try:
+                video = self._deliver(entry)
+            except BusyEntry:
+                continue
+            except OutputAway as error:
+                if isinstance(error.__cause__, OutputAway):  # the others would fail, too
+                    raise
+                refused = refused or error
+                continue
             delivered += 1
             _log.info("published the spooled video %s", video.path)
+        if refused is not None:
+            raise refused
         return delivered
 
     def waiting(self, seconds: float = 0.0) -> int:
@@ -182,7 +196,7 @@ class OutputBucket(Output):
                 job_id, _, nonce = entry.name.rpartition(".")
                 if not entry.exists() and (published := self._published(job_id, nonce)) is not None:
                     return published
-                raise OutputAway(f"another thread of this machine uploads the video in {entry}")
+                raise BusyEntry(f"another thread of this machine uploads the video in {entry}")
             try:
                 video = self._upload(entry)
             except OutputError as error:  # the video is safe, so this is a reason to wait, not to fail

@@ -84,6 +84,22 @@ def test_maintenance_empties_the_spool(server: BucketServer, tmp_path: Path, pre
     assert sorted(publication.name for publication in one.publications()) == ["second", "tides"]
 
 
+def test_one_entry_of_the_spool_delays_no_other(server: BucketServer, tmp_path: Path, prefix: str) -> None:
+    """A video that another thread uploads is left to it, and one that is refused is named after the others."""
+    output = open_bucket(server, tmp_path, prefix)
+    with server.away():
+        for number in range(4):
+            with pytest.raises(OutputAway):
+                output.publish(numbered(number), fill(tiny_video("1:1", 3)))
+    output._objects.create("job-1/metadata.json", b"[]")
+    busy = tmp_path / "spool" / "job-2.aaaa"
+    with output._spool.locked(busy), pytest.raises(OutputAway, match=r"job-1/metadata\.json"):
+        output.deliver()
+    assert sorted(one.name for one in output._spool.entries()) == ["job-1.aaaa", "job-2.aaaa"]
+    output._objects.delete(["job-1/metadata.json"])
+    assert (output.deliver(), output.waiting()) == (2, 0)
+
+
 def test_a_bucket_that_fails_during_the_upload_is_continued(tmp_path: Path, prefix: str) -> None:
     """Wherever the bucket fails in an upload of several parts, no reader sees a part, and the rest follows."""
     server = S3Server()
