@@ -49,6 +49,14 @@ TYPES: Mapping[str, str] = {
 REMEMBERED = 1000
 
 
+#: Videos of the spool that are tried before the bucket counts as away.
+MOST_FAILED = 3
+
+
+class _Uploading(OutputAway):
+    """Another thread or process of this machine uploads the video now."""
+
+
 class OutputBucket(Output):
     """The videos below an address in a bucket, and the spool of this machine in the folder `spool`.
 
@@ -112,9 +120,17 @@ class OutputBucket(Output):
             return None
 
     def deliver(self) -> int:
-        delivered = 0
+        delivered = failed = 0
         for entry in self._spool.entries():
-            video = self._deliver(entry)
+            try:
+                video = self._deliver(entry)
+            except _Uploading:
+                continue
+            except OutputAway:
+                failed += 1
+                if failed == MOST_FAILED:  # it is not the video
+                    raise
+                continue
             delivered += 1
             _log.info("published the spooled video %s", video.path)
         return delivered
@@ -176,7 +192,7 @@ class OutputBucket(Output):
                 job_id, _, nonce = entry.name.rpartition(".")
                 if not entry.exists() and (published := self._published(job_id, nonce)) is not None:
                     return published
-                raise OutputAway(f"another thread of this machine uploads the video in {entry}")
+                raise _Uploading(f"another thread of this machine uploads the video in {entry}")
             try:
                 video = self._upload(entry)
             except OutputError as error:  # the video is safe, so this is a reason to wait, not to fail
