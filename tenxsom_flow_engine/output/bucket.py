@@ -52,8 +52,12 @@ _OWN = re.compile(r"(video-[0-9a-f]{12}\.mp4|thumbnail-[0-9a-f]{12}\.jpg|caption
 REMEMBERED = 1000
 
 
-class BusyEntry(OutputAway):
-    """Another thread or process of this machine uploads a video of the spool."""
+#: Videos of the spool that are tried before the bucket counts as away.
+MOST_FAILED = 3
+
+
+class _Uploading(OutputAway):
+    """Another thread or process of this machine uploads the video now."""
 
 
 class OutputBucket(Output):
@@ -119,21 +123,21 @@ class OutputBucket(Output):
             return None
 
     def deliver(self) -> int:
-        delivered, refused = 0, None
+        delivered, failures = 0, []
         for entry in self._spool.entries():
             try:
                 video = self._deliver(entry)
-            except BusyEntry:
+            except _Uploading:
                 continue
             except OutputAway as error:
-                if isinstance(error.__cause__, OutputAway):  # the others would fail, too
-                    raise
-                refused = refused or error
+                failures.append(error)
+                if len(failures) == MOST_FAILED:  # it is not the video
+                    break
                 continue
             delivered += 1
             _log.info("published the spooled video %s", video.path)
-        if refused is not None:
-            raise refused
+        if failures:
+            raise failures[0]
         return delivered
 
     def waiting(self, seconds: float = 0.0) -> int:
@@ -196,7 +200,7 @@ class OutputBucket(Output):
                 job_id, _, nonce = entry.name.rpartition(".")
                 if not entry.exists() and (published := self._published(job_id, nonce)) is not None:
                     return published
-                raise BusyEntry(f"another thread of this machine uploads the video in {entry}")
+                raise _Uploading(f"another thread of this machine uploads the video in {entry}")
             try:
                 video = self._upload(entry)
             except OutputError as error:  # the video is safe, so this is a reason to wait, not to fail

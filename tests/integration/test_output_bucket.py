@@ -72,16 +72,17 @@ def test_maintenance_empties_the_spool(server: BucketServer, tmp_path: Path, pre
     """A job that another machine has published since stays as it is; all others are published."""
     one, other = open_bucket(server, tmp_path / "one", prefix), open_bucket(server, tmp_path / "other", prefix)
     second = msgspec.structs.replace(RECORD, job=msgspec.structs.replace(RECORD.job, job_id="second"))
+    third = msgspec.structs.replace(RECORD, job=msgspec.structs.replace(RECORD.job, job_id="third"))
     with server.away():
-        for record in (RECORD, second):
+        for record in (RECORD, second, third):
             with pytest.raises(OutputAway):
                 one.publish(record, fill(tiny_video("1:1", 3)))
         with pytest.raises(OutputAway):
             one.deliver()
     published = other.publish(RECORD, fill(tiny_video("1:1", 4)))
-    assert (one.deliver(), one.waiting(), one.deliver()) == (2, 0, 0)
+    assert (one.deliver(), one.waiting(), one.deliver()) == (3, 0, 0)
     assert one.recover(RECORD) == published
-    assert sorted(publication.name for publication in one.publications()) == ["second", "tides"]
+    assert sorted(publication.name for publication in one.publications()) == ["second", "third", "tides"]
 
 
 def test_one_entry_of_the_spool_delays_no_other(server: BucketServer, tmp_path: Path, prefix: str) -> None:
