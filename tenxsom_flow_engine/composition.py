@@ -14,7 +14,7 @@ from tenxsom_flow_engine.clock import Clock, SystemClock
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import StoreUnavailable
 from tenxsom_flow_engine.events import EndpointKind
-from tenxsom_flow_engine.events.links import VideoLink, api_links, signed_links
+from tenxsom_flow_engine.events.changes import api_links
 from tenxsom_flow_engine.files import make_private_folder
 from tenxsom_flow_engine.notifiers.alert import AlertNotifier
 from tenxsom_flow_engine.notifiers.base import Notifier
@@ -87,12 +87,6 @@ def make_notifiers(settings: Settings, timings: Timings) -> dict[str, Notifier]:
     return made
 
 
-def make_video_link(settings: Settings) -> VideoLink:
-    """Return how messages link to videos: signed, if all processes have one token, and the web worker an address."""
-    address, token = settings.cloud_tasks.worker_url, settings.admin_token
-    return signed_links(address, token) if address and token else api_links(address)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overrides:
     """Replacements for defaults, for tests and load simulations; commands take it as click's `obj`."""
@@ -142,7 +136,7 @@ def open_engine(
         if choice.by_home and choice.queue_type == "redis":
             error.next_step += "; or set TENXSOM_QUEUE_TYPE=local to use the embedded queue"
         raise
-    opened.video_link = make_video_link(settings)
+    opened.video_link = api_links(settings.cloud_tasks.worker_url)
     home = HomeQueue(settings, choice)
     if not choice.fresh:
         home.remember()

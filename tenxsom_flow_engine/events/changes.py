@@ -5,14 +5,16 @@ So no caller can forget an event, and the same change always gives the same even
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tenxsom_flow_engine.clock import iso
-from tenxsom_flow_engine.events.links import VideoLink, api_path
 from tenxsom_flow_engine.events.model import Event, EventType, event_id
 from tenxsom_flow_engine.jobs import JobRecord, Status
 from tenxsom_flow_engine.text import one_line
+
+#: Returns the address at which a receiver gets the video of a job.
+VideoLink = Callable[[JobRecord], str]
 
 _ENDS: Mapping[Status, EventType] = {
     Status.SUCCEEDED: EventType.JOB_SUCCEEDED,
@@ -22,6 +24,16 @@ _ENDS: Mapping[Status, EventType] = {
 }
 #: Characters of a failure's message, so that a body stays below 20 kB.
 MAX_MESSAGE = 1000
+
+
+def api_path(record: JobRecord) -> str:
+    """Return the path of a video in the HTTP API, which needs a key."""
+    return f"/api/v1/jobs/{record.job_id}/video"
+
+
+def api_links(address: str) -> VideoLink:
+    """Return links to the HTTP API at an address, such as that of the web worker; without one only its paths."""
+    return lambda record: f"{address}{api_path(record)}"
 
 
 def ends_job(before: JobRecord, after: JobRecord) -> bool:

@@ -21,8 +21,7 @@ from tenxsom_flow_engine.channels.schedules import Schedule, Topic
 from tenxsom_flow_engine.channels.settings import Channel
 from tenxsom_flow_engine.errors import ActionRefused, InvalidInput, JobNotFound, StoreBroken, StoreUnavailable
 from tenxsom_flow_engine.events import Delivery, DeliveryState, Endpoint, Event, Settled
-from tenxsom_flow_engine.events.changes import job_events
-from tenxsom_flow_engine.events.links import VideoLink, api_path
+from tenxsom_flow_engine.events.changes import VideoLink, api_path, job_events
 from tenxsom_flow_engine.events.outbox import Health
 from tenxsom_flow_engine.jobs import JobRecord, lifecycle
 from tenxsom_flow_engine.jobs.codec import decode_record

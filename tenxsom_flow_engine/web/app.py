@@ -21,7 +21,6 @@ from tenxsom_flow_engine.web.http_server import MAX_BODY
 from tenxsom_flow_engine.web.job_files import JobFiles
 from tenxsom_flow_engine.web.report_cache import ReportCache
 from tenxsom_flow_engine.web.runtime import WorkerRuntime
-from tenxsom_flow_engine.web.video_links import video_links
 
 #: Routes for any `Host` header: a delivery proves its sender, and `/health` says nothing that is worth protecting.
 _ANY_HOST = ("deliveries.process", "health.alive")
@@ -100,7 +99,6 @@ def _app(
         dashboard(reports, files),
         api(parts),
         document(),
-        video_links(reports, files, admin),
     ):
         app.register_blueprint(blueprint)
     return app
