@@ -5,7 +5,7 @@ set -euo pipefail
 
 usage() {
 	cat >&2 <<'END'
-usage: deploy.sh service|job|pool --project PROJECT --bucket BUCKET --store redis://HOST:PORT/0 [--region us-central1]
+usage: deploy.sh service|job|pool --project PROJECT --bucket BUCKET [--region us-central1]
                  [--image IMAGE] [--concurrent 32] [--per-instance 4] [--instances 1] [--worker-url URL] [--apply]
 END
 	exit 2
@@ -14,12 +14,11 @@ END
 kind=${1-}
 [[ $kind =~ ^(service|job|pool)$ ]] || usage
 shift
-project='' bucket='' store='' region=us-central1 image='' concurrent=32 per_instance=4 instances=1 url='' apply=''
+project='' bucket='' region=us-central1 image='' concurrent=32 per_instance=4 instances=1 url='' apply=''
 while (($#)); do
 	case $1 in
 	--project) project=${2-} && shift ;;
 	--bucket) bucket=${2-} && shift ;;
-	--store) store=${2-} && shift ;;
 	--region) region=${2-} && shift ;;
 	--image) image=${2-} && shift ;;
 	--concurrent) concurrent=${2-} && shift ;;
@@ -31,7 +30,7 @@ while (($#)); do
 	esac
 	shift || usage
 done
-[[ $project && $bucket && $store ]] || usage
+[[ $project && $bucket ]] || usage
 [[ "$concurrent $per_instance $instances" =~ ^[1-9][0-9]*\ [1-9][0-9]*\ [1-9][0-9]*$ ]] || usage
 if [[ $apply ]] && ! command -v gcloud >/dev/null; then
 	echo 'error: gcloud is not installed; see https://cloud.google.com/sdk/docs/install' >&2
@@ -54,7 +53,7 @@ settings="TENXSOM_OUTPUT_DIR=gs://$bucket/videos,TENXSOM_HOME=/tmp/flow,GOOGLE_C
 common=("${where[@]}" --image "$image" --service-account "$worker" --memory 2Gi --cpu 2)
 secrets=REDIS_URL=flow-store:latest,TENXSOM_ADMIN_TOKEN=flow-admin-token:latest
 
-echo "# The secrets flow-store (the address of the Redis server, $store) and flow-admin-token must exist; see README.md."
+echo "# The secrets flow-store (the address of the Redis server) and flow-admin-token must exist; see README.md."
 run gcloud storage buckets add-iam-policy-binding "gs://$bucket" --member "serviceAccount:$worker" \
 	--role roles/storage.objectUser
 # Signs the links to videos: the account has no key file.

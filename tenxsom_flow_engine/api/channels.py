@@ -11,6 +11,7 @@ from tenxsom_flow_engine.api.keys import Scope
 from tenxsom_flow_engine.api.requests import decode
 from tenxsom_flow_engine.api.routes import Call, Route
 from tenxsom_flow_engine.channels.settings import Channel, check_name
+from tenxsom_flow_engine.errors import Forbidden
 from tenxsom_flow_engine.operations import channels
 from tenxsom_flow_engine.operations.channels import ChannelState, channel_states, checked, read_limits, state_of
 
@@ -29,7 +30,7 @@ def show(call: Call) -> types.ChannelState:
 
 def put(call: Call) -> types.ChannelState:
     """Replace the settings of a channel; its pause stays."""
-    call.caller.require_all_channels()
+    _require_settings(call)
     name, body = _name(call), decode(call.data, types.ChannelSettings)
     settings = Channel(
         weight=body.weight,
@@ -48,9 +49,16 @@ def put(call: Call) -> types.ChannelState:
 
 def remove(call: Call) -> types.ChannelState:
     """Remove the settings of a channel, also its pause."""
-    call.caller.require_all_channels()
+    _require_settings(call)
     call.engine.store.set_channel(_name(call), lambda present: None)
     return show(call)
+
+
+def _require_settings(call: Call) -> None:
+    """Raise `Forbidden` for a key of one channel, or with a budget: defaults change what the jobs of others cost."""
+    call.caller.require_all_channels()
+    if call.has_budget:
+        raise Forbidden("a key with a budget cannot change the settings of channels", next_step="use a key without one")
 
 
 def pause(call: Call) -> types.ChannelState:

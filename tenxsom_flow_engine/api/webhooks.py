@@ -27,7 +27,8 @@ def list_webhooks(call: Call) -> types.Webhooks:
 
 
 def add(call: Call) -> Response:
-    """Add a webhook, and return its secret."""
+    """Add a webhook, and return its secret. Its messages have what the scope `read` shows."""
+    call.caller.require(Scope.READ)
     body = decode(call.data, types.NewWebhook)
     channel = call.caller.own_channel(body.channel or None) or ""
 

@@ -14,6 +14,8 @@ GIVE_UP = 4 * 86400.0
 MOST_WAIT = 86400.0
 #: Seconds without a success after which a failing endpoint is disabled.
 DISABLE_AFTER = 5 * 86400.0
+#: Seconds between two failures of one outage: more than the longest wait for the next attempt of a message.
+SAME_OUTAGE = 2 * 86400.0
 #: Pauses of an endpoint that does not answer: the first, and the longest; each is twice as long as the one before.
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 300.0
 

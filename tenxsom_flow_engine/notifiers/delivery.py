@@ -169,11 +169,13 @@ def _health(before: Health, attempts: Sequence[tuple[Attempt, Answer]], now: flo
             health = Health(last_success_at=attempt.at)
             continue
         failures = health.failures + 1
+        earlier = kept[1].at if len(kept) > 1 else attempt.at
+        outage = health.failing_since if attempt.at - earlier <= retries.SAME_OUTAGE else 0.0
         rests = answer.down or failures >= FEW_FAILURES or answer.retry_after
         health = replace(
             health,
             failures=failures,
-            failing_since=health.failing_since or attempt.at,
+            failing_since=outage or attempt.at,
             paused_until=now + retries.pause(failures, answer.retry_after, uniform) if rests else 0.0,
         )
     return replace(health, attempts=kept)

@@ -93,7 +93,16 @@ class OutputFolder(Output):
         for folder in folders:
             with contextlib.suppress(OSError):  # another worker removes it, or it is not a publication
                 at = (folder / METADATA).stat().st_mtime
-                yield Publication(folder.name, sum(path.stat().st_size for path in folder.iterdir()), at)
+                if self._is_publication(folder):
+                    yield Publication(folder.name, sum(path.stat().st_size for path in folder.iterdir()), at)
+
+    @staticmethod
+    def _is_publication(folder: Path) -> bool:
+        """Return whether a folder is that of a job: its metadata names the job."""
+        try:
+            return bool(folder.name.partition("~")[0] == decode((folder / METADATA).read_bytes())["job_id"])
+        except (ValueError, KeyError, TypeError):
+            return False
 
     def remove(self, name: str) -> None:
         with self._mapped():

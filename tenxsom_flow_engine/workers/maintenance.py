@@ -96,7 +96,8 @@ class WorkerMaintenance:
             self._ended.clear()
             self._thread = threading.Thread(target=self._run_upkeep, name="maintenance", daemon=True)
             self._thread.start()
-            threading.Thread(target=self._run_chores, name="chores", daemon=True).start()
+            for name, do in (("chores", self.do_chores), ("output", self.do_output_chores)):
+                threading.Thread(target=self._run_chores, args=(do,), name=name, daemon=True).start()
             self._start_messenger()
         with contextlib.suppress(StoreUnavailable, StoreFull):  # the thread tries again
             self._heartbeat()
@@ -168,10 +169,10 @@ class WorkerMaintenance:
             self._guarded(self.renew)
             self._guarded(self._heartbeat)
 
-    def _run_chores(self) -> None:
-        """Do the chores in a separate thread: a sweep can take long, and leases must be renewed in time."""
+    def _run_chores(self, do: Callable[[float], None]) -> None:
+        """Do chores in a separate thread: a sweep can take long, and leases must be renewed in time."""
         while not self._ended.wait(self._engine.queue.lease / 3):
-            self.do_chores(time.monotonic())
+            do(time.monotonic())
 
     def do_chores(self, now: float) -> None:
         """Do the periodic work that is due at an instant of a monotonic clock. One thread at a time may call this."""
@@ -188,13 +189,18 @@ class WorkerMaintenance:
             if self._is_due("recover", timings.lost_delivery_interval, now):
                 self._guarded(self._recover_lost)
                 self._guarded(self._take_back)
+        if self._is_due("check", timings.slot_check_interval, now):
+            self._guarded(self._free_slots)
+            self._guarded(self._check_budgets)
+
+    def do_output_chores(self, now: float) -> None:
+        """Do the periodic work on the output, which can take minutes for each video, like `do_chores`."""
+        timings = self._engine.timings
+        if self._counted:
             if self._is_due("videos", timings.prune_interval, now):
                 self._guarded(self._prune_videos)
             if self._is_due("spool", timings.output_retry, now):
                 self._guarded(self._engine.empty_spool)
-        if self._is_due("check", timings.slot_check_interval, now):
-            self._guarded(self._free_slots)
-            self._guarded(self._check_budgets)
 
     def _is_due(self, chore: str, interval: float, now: float) -> bool:
         """Return whether a chore was not done for longer than its interval; it then counts as done now."""

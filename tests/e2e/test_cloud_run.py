@@ -26,7 +26,7 @@ READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,bind,ro / && cd "$PWD" &
 
 def printed(kind: str) -> str:
     """Return the commands that the script prints."""
-    options = ["--project", "project", "--bucket", "videos", "--store", "redis://10.0.0.3:6379/0"]
+    options = ["--project", "project", "--bucket", "videos"]
     script = [str(ROOT / "deploy" / "cloud-run" / "deploy.sh"), kind, *options]
     return subprocess.run(["bash", *script], capture_output=True, text=True, check=True).stdout
 

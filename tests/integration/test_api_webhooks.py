@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from standardwebhooks.webhooks import Webhook
 
+from tenxsom_flow_engine.api.keys import Scope
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.events import EndpointKind
 from tenxsom_flow_engine.jobs import Status
@@ -90,3 +91,10 @@ def test_a_key_of_a_channel_uses_its_own(engine: Engine) -> None:
         assert problem_of(own.post(f"/webhooks/{one.id}/rotate"), 404)
         assert problem_of(own.send("DELETE", f"/webhooks/{one.id}"), 404)
     assert problem_of(own.post("/webhooks", {"url": "https://example.org/", "channel": "other"}), 403)
+
+
+def test_a_key_needs_the_right_to_read(engine: Engine) -> None:
+    """A key that may not see jobs cannot let messages about them be sent."""
+    blind = program(engine, Scope.OPERATE)
+    assert problem_of(blind.post("/webhooks", {"url": "https://example.org/"}), 403)
+    assert not engine.store.endpoints()

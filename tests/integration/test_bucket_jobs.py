@@ -113,7 +113,7 @@ def test_maintenance_publishes_what_the_vendor_has_deleted(
     service.checks.extend([Lost("it expired")] * 3)  # type: ignore[list-item]
     record = step(second, 3)
     assert (record.status, record.attempts) == (Status.RENDERING, 0)
-    WorkerMaintenance(first, concurrency=1).do_chores(0.0)
+    WorkerMaintenance(first, concurrency=1).do_output_chores(0.0)
     assert step(second).status is Status.SUCCEEDED
     assert len(service.sold) == 1
 

@@ -59,14 +59,19 @@ def test_maintenance_removes_old_videos(engine: Engine, caplog: pytest.LogCaptur
     for number, days in enumerate((40.0, 1.0, 50.0)):
         publish(engine, number, days)
     engine.store.add("local", new("job-2"))
+    foreign = Path(str(engine.settings.output_dir)) / "photos"
+    foreign.mkdir()
+    (foreign / "metadata.json").write_text('{"job_id": "another"}')
+    os.utime(foreign / "metadata.json", (0, 0))
     worker = WorkerMaintenance(engine, concurrency=1)
-    worker.do_chores(0.0)
+    worker.do_output_chores(0.0)
+    assert foreign.is_dir()
     assert kept(engine) == ["job-1", "job-2"]
     assert "removed 1 video beyond TENXSOM_KEEP_VIDEOS" in caplog.text
     engine.store.cancel("job-2")
-    worker.do_chores(60.0)
+    worker.do_output_chores(60.0)
     assert kept(engine) == ["job-1", "job-2"]
-    worker.do_chores(4000.0)
+    worker.do_output_chores(4000.0)
     assert engine.store.require("job-2").status is Status.CANCELLED
 
 

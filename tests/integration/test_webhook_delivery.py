@@ -186,6 +186,21 @@ def test_days_of_failures_disable(store: SQLiteStore, clock: ManualClock, receiv
     assert store.replay("we_1", began) > 0, "they can be sent again by hand"
 
 
+def test_failures_of_two_days_are_no_outage(store: SQLiteStore, clock: ManualClock, receiver: ScriptedTarget) -> None:
+    """A failure weeks after another one, without a message in between, does not disable an endpoint."""
+    endpoint = add_webhook(store, receiver.url)
+    for _ in range(2):
+        receiver.answer(400)
+        cancel_jobs(store, clock, f"job-{clock.now():.0f}")
+        health = send(store, endpoint)
+        assert health is not None
+        assert health.failing_since == health.attempts[0].at
+        clock.advance(6 * 86400.0)
+    present = store.endpoint("we_1")
+    assert present is not None
+    assert not present.disabled
+
+
 def test_an_endpoint_that_does_not_answer_gets_one_message_at_a_time(
     store: SQLiteStore, clock: ManualClock, receiver: ScriptedTarget
 ) -> None:
