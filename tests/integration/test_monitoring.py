@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +24,7 @@ from tenxsom_flow_engine.report.query import take_report
 from tenxsom_flow_engine.report.verdicts import CODES
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.clock import ManualClock
+from tests.promtool import promtool
 
 ROOT = Path(__file__).parents[2]
 ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yml"
@@ -157,25 +157,25 @@ def test_each_alert_leads_to_a_section() -> None:
 
 
 def test_the_rules_are_well_formed() -> None:
-    """Each rule has a unique name, an expression, a severity and a summary; promtool accepts it, if installed."""
+    """Each rule has a unique name, an expression, a severity and a summary; promtool accepts it, if there is one."""
     blocks = RULES.split("      - alert: ")[1:]
     names = [block.splitlines()[0] for block in blocks]
     assert len(names) == len(set(names)) > 5
     for block in blocks:
         for needed in ("        expr: ", "        labels:", "          severity: ", "          summary: "):
             assert needed in block, block
-    if shutil.which("promtool") is not None:
-        subprocess.run(["promtool", "check", "rules", str(ALERTS)], check=True, capture_output=True)
+    if (checker := promtool()) is not None:
+        subprocess.run([checker, "check", "rules", str(ALERTS)], check=True, capture_output=True)
 
 
 def test_the_metrics_are_well_formed(tmp_path: Path) -> None:
-    """Promtool, if installed, accepts `/metrics`."""
-    if shutil.which("promtool") is None:
-        pytest.skip("promtool is not installed")
+    """Promtool accepts `/metrics`."""
+    if (checker := promtool()) is None:
+        pytest.skip("promtool is neither installed nor available as a package")
     with open_engine(load({"TENXSOM_HOME": str(tmp_path)}), "local") as engine:
         report = take_report(engine)
         exported = metrics(report, channel_figures(engine.store, report.at))
-    done = subprocess.run(["promtool", "check", "metrics"], input=exported, capture_output=True, check=False)
+    done = subprocess.run([checker, "check", "metrics"], input=exported, capture_output=True, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")
 
 
