@@ -11,7 +11,6 @@ from tenxsom_flow_engine.api.keys import Scope
 from tenxsom_flow_engine.api.requests import decode
 from tenxsom_flow_engine.api.routes import Call, Route
 from tenxsom_flow_engine.channels.settings import Channel, check_name
-from tenxsom_flow_engine.errors import Forbidden
 from tenxsom_flow_engine.operations import channels
 from tenxsom_flow_engine.operations.channels import ChannelState, channel_states, checked, read_limits, state_of
 
@@ -57,8 +56,7 @@ def remove(call: Call) -> types.ChannelState:
 def _require_settings(call: Call) -> None:
     """Raise `Forbidden` for a key of one channel, or with a budget: defaults change what the jobs of others cost."""
     call.caller.require_all_channels()
-    if call.has_budget:
-        raise Forbidden("a key with a budget cannot change the settings of channels", next_step="use a key without one")
+    call.require_no_budget("change the settings of channels")
 
 
 def pause(call: Call) -> types.ChannelState:

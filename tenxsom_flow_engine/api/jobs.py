@@ -75,12 +75,7 @@ def send(kind: str, call: Call) -> AnyResponse:
 def retry(call: Call) -> Response:
     """Retry a failed or cancelled job."""
     body = _body(call, types.Retry)
-
-    def again(record: JobRecord) -> JobRecord:
-        call.require_payer(record.job.key_id)
-        return call.engine.retry(record.job_id, _changes(body, record))
-
-    return _act(call, again)
+    return _act(call, _charged(call, lambda record: call.engine.retry(record.job_id, _changes(body, record))))
 
 
 def cancel(call: Call) -> Response:
@@ -92,12 +87,7 @@ def cancel(call: Call) -> Response:
 def run_now(call: Call) -> Response:
     """Start a waiting job now."""
     _body(call, types.Nothing)
-
-    def start(record: JobRecord) -> JobRecord:
-        call.require_payer(record.job.key_id)
-        return call.engine.run_now(record.job_id)
-
-    return _act(call, start)
+    return _act(call, _charged(call, lambda record: call.engine.run_now(record.job_id)))
 
 
 def edit(call: Call) -> Response:
@@ -110,22 +100,20 @@ def edit(call: Call) -> Response:
     times = Times(at, start_by) if at is not None or start_by is not None else None
 
     def change(record: JobRecord) -> JobRecord:
-        call.require_payer(record.job.key_id)
         if is_past(at, call.engine.store.now()):
             raise InvalidInput("at", "lies in the past", next_step="start it with POST /jobs/JOB/run-now")
         if at is None and start_by is not None and record.due is None:
             raise InvalidInput("start_by", "has no effect on a job that does not wait", next_step="give it at, too")
         return call.engine.edit(record.job_id, _changes(body, record), times)
 
-    return _act(call, change)
+    return _act(call, _charged(call, change))
 
 
 def resolve(call: Call) -> Response:
     """Decide about a held job."""
     body = _body(call, types.Resolve)
-    if call.has_budget:
-        # What was bought is charged to the budget of the key, so an answer of its holder could lower that charge.
-        raise Forbidden("a key with a budget cannot resolve jobs", next_step="use a key without a budget")
+    # A purchase is charged to the budget of the key, so an answer of its holder could lower that charge.
+    call.require_no_budget("resolve jobs")
     has_ticket = body.ticket is not msgspec.UNSET
     if [body.resubmit, has_ticket, body.give_up, body.withdraw].count(True) != 1:
         raise InvalidRequest([WrongValue("", "must have exactly one of resubmit, ticket, give_up and withdraw")])
@@ -215,6 +203,16 @@ def _require(call: Call) -> JobRecord:
     if record is None or not call.caller.sees(record):
         raise JobNotFound(job_id)
     return record
+
+
+def _charged(call: Call, action: Callable[[JobRecord], JobRecord]) -> Callable[[JobRecord], JobRecord]:
+    """Return an action that can buy, refused for a job that is not charged to the budget of the caller's key."""
+
+    def act(record: JobRecord) -> JobRecord:
+        call.require_payer(record.job.key_id)
+        return action(record)
+
+    return act
 
 
 def _act(call: Call, action: Callable[[JobRecord], JobRecord]) -> Response:

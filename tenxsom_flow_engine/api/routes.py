@@ -77,6 +77,11 @@ class Call:
         payer = self.caller.payer
         return bool(payer) and KEY + payer in self.engine.budgets.budgets()
 
+    def require_no_budget(self, act: str) -> None:
+        """Raise `Forbidden` if the caller's key has a budget; `act` says what it then cannot do."""
+        if self.has_budget:
+            raise Forbidden(f"a key with a budget cannot {act}", next_step="use a key without a budget")
+
     def require_payer(self, key_id: str) -> None:
         """Raise `Forbidden` if the caller's key has a budget, and a job of the key `key_id` is not charged to it."""
         if key_id != self.caller.payer and self.has_budget:
