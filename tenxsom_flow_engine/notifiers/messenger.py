@@ -102,11 +102,11 @@ class Messenger:
             return None
         now, soonest = self._store.now(), LONGEST_WAIT
         for endpoint in endpoints:
+            if endpoint.id in self._busy:
+                self._owns(endpoint.id)
+                continue
             due = self._store.next_delivery(endpoint.id)
-            busy = endpoint.id in self._busy
-            if busy or due is None:
-                if busy:
-                    self._owns(endpoint.id)
+            if due is None:
                 continue
             due = max(due, self._paused_until.get(endpoint.id, 0.0))
             if due > now:
