@@ -15,8 +15,7 @@ from tenxsom_flow_engine.api.jobs import UNDER_WAY
 from tenxsom_flow_engine.api.polling import LongPolls
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import Action, StoreUnavailable, Uncertain
-from tenxsom_flow_engine.jobs import Cost, EventKind, JobRecord, Status
-from tenxsom_flow_engine.queues.base import PullsJobs
+from tenxsom_flow_engine.jobs import Cost, EventKind, Status
 from tenxsom_flow_engine.services.base import Failed
 from tenxsom_flow_engine.services.tiny_video import tiny_video
 from tenxsom_flow_engine.settings import load
@@ -28,6 +27,7 @@ from tenxsom_flow_engine.web.file_streaming import STREAMS
 from tests.api_client import Program, app_of, problem_of, program
 from tests.contract.store_suite.shared import STUCK, race
 from tests.scripted_parts import Script, open_scripted
+from tests.stepping import step
 
 
 @pytest.fixture
@@ -60,19 +60,6 @@ def engine(tmp_path: Path, clock: ManualClock, service: ScriptedService, script:
 @pytest.fixture
 def user(engine: Engine) -> Program:
     return program(engine)
-
-
-def step(engine: Engine, times: int = 1) -> JobRecord:
-    """Run the next steps of the job."""
-    assert isinstance(engine.queue, PullsJobs)
-    assert isinstance(engine.clock, ManualClock)
-    for _ in range(times):
-        due = engine.store.require("a").due
-        assert due is not None
-        engine.clock.set(max(due, engine.clock.now() + 1.0))
-        (record,) = engine.queue.claim("w-7", 1, engine.slots, auto_services=engine.auto_services).records
-        engine.step(record)
-    return engine.store.require("a")
 
 
 def hold(engine: Engine, service: ScriptedService) -> None:

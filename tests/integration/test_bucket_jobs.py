@@ -17,8 +17,7 @@ from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.doctor.run import examine
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import Transient
-from tenxsom_flow_engine.jobs import Cost, EventKind, JobRecord, Status
-from tenxsom_flow_engine.queues.base import PullsJobs
+from tenxsom_flow_engine.jobs import Cost, EventKind, Status
 from tenxsom_flow_engine.services.base import Lost
 from tenxsom_flow_engine.services.tiny_video import tiny_video
 from tenxsom_flow_engine.settings import load
@@ -30,6 +29,7 @@ from tenxsom_flow_engine.workers.maintenance import WorkerMaintenance
 from tests.api_client import app_of, problem_of, program
 from tests.bucket_servers import SERVERS, BucketServer
 from tests.dashboard_client import Visitor
+from tests.stepping import step
 
 
 @pytest.fixture(params=SERVERS)
@@ -69,19 +69,6 @@ def machines(environment: dict[str, str], service: ScriptedService, tmp_path: Pa
             found.append(engine)
         found[0].store.add("local", new("a", topic="Why the sea is salt", channel="sea"))
         yield found
-
-
-def step(engine: Engine, times: int = 1) -> JobRecord:
-    """Let a machine run the next steps of the job."""
-    assert isinstance(engine.queue, PullsJobs)
-    assert isinstance(engine.clock, ManualClock)
-    for _ in range(times):
-        due = engine.store.require("a").due
-        assert due is not None
-        engine.clock.set(max(due, engine.clock.now() + 1.0))
-        (record,) = engine.queue.claim("w-7", 1, engine.slots, auto_services=engine.auto_services).records
-        engine.step(record)
-    return engine.store.require("a")
 
 
 def test_a_job_waits_for_its_bucket(server: BucketServer, machines: list[Engine], service: ScriptedService) -> None:

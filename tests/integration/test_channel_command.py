@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from tenxsom_flow_engine.channels.settings import Channel
-from tenxsom_flow_engine.cli.main import cli
 from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs.submission import Intent, Receipt
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.samples import TICKET, a_claim
-
-Run = Callable[..., Result]
+from tests.command_runner import Run, runner
 
 
 @pytest.fixture
@@ -29,10 +25,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def run(environment: dict[str, str]) -> Run:
-    def invoke(*words: str) -> Result:
-        return CliRunner().invoke(cli, list(words), env=environment, standalone_mode=False)
-
-    return invoke
+    return runner(environment)
 
 
 @pytest.fixture

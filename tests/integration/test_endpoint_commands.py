@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 from standardwebhooks.webhooks import Webhook
 
-from tenxsom_flow_engine.cli.main import cli
 from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import FlowError
@@ -20,11 +18,11 @@ from tenxsom_flow_engine.notifiers.delivery import deliver
 from tenxsom_flow_engine.operations import endpoints
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.samples import new
+from tests.command_runner import Run, runner
 from tests.contract.store_suite.shared import finished
 from tests.http_target import ScriptedTarget
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
-Run = Callable[..., Result]
 
 
 @pytest.fixture
@@ -34,10 +32,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def run(environment: dict[str, str]) -> Run:
-    def invoke(*words: str) -> Result:
-        return CliRunner().invoke(cli, list(words), env=environment, standalone_mode=False)
-
-    return invoke
+    return runner(environment)
 
 
 @pytest.fixture

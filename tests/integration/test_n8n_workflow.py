@@ -14,7 +14,6 @@ from tenxsom_flow_engine.api.blueprint import PREFIX, ROUTES
 from tenxsom_flow_engine.api.keys import Scope
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.jobs import FINAL, Status
-from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.services.base import Failed
 from tenxsom_flow_engine.services.tiny_video import tiny_video
 from tenxsom_flow_engine.settings import load
@@ -25,6 +24,7 @@ from tenxsom_flow_engine.testing.services import ScriptedService
 from tests.api_client import app_of
 from tests.n8n_replay import Replay
 from tests.scripted_parts import Script, open_scripted
+from tests.stepping import step_due
 
 WORKFLOW = json.loads((Path(__file__).parents[2] / "deploy/n8n/topic-to-video.json").read_text("utf-8"))
 
@@ -85,12 +85,8 @@ def replay(engine: Engine) -> Replay:
     def pass_time(node: str) -> None:
         if node != "Wait for the video" or execution.visited.count(node) == 1:
             return
-        assert isinstance(engine.queue, PullsJobs)
-        assert isinstance(engine.clock, ManualClock)
         for _ in range(20):
-            engine.clock.advance(60.0)
-            for record in engine.queue.claim("w", 1, engine.slots, auto_services=engine.auto_services).records:
-                engine.step(record)
+            step_due(engine)
 
     key, _ = keys.create(engine.store, (Scope.READ, Scope.ADD))
     execution = Replay(WORKFLOW, app_of(engine).test_client(), key, {"api": "", "service": ALPHA}, pass_time)

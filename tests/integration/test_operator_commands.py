@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from tenxsom_flow_engine.cli.main import cli
 from tenxsom_flow_engine.composition import open_engine
@@ -17,8 +17,7 @@ from tenxsom_flow_engine.jobs.outcomes import Dead
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.store.values import WorkerInfo
 from tenxsom_flow_engine.testing.samples import FAILURE, a_claim, new
-
-Run = Callable[..., Result]
+from tests.command_runner import Run, runner
 
 
 @pytest.fixture
@@ -29,10 +28,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def run(environment: dict[str, str]) -> Run:
-    def invoke(*words: str, given: str | None = None) -> Result:
-        return CliRunner().invoke(cli, list(words), input=given, env=environment, standalone_mode=False)
-
-    return invoke
+    return runner(environment)
 
 
 @pytest.fixture

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from tenxsom_flow_engine.cli.main import cli
 from tenxsom_flow_engine.composition import open_engine
 from tenxsom_flow_engine.emulator.server import CloudTasksServer
 from tenxsom_flow_engine.engine import Engine
@@ -24,9 +22,8 @@ from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.workers.pull import PullWorker
 from tenxsom_flow_engine.workers.push import PushWorker
+from tests.command_runner import Run, runner
 from tests.contract.store_suite.shared import STUCK
-
-Run = Callable[..., Result]
 
 
 @pytest.fixture
@@ -37,12 +34,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def run(environment: dict[str, str]) -> Run:
-    """Run a command."""
-
-    def invoke(*words: str) -> Result:
-        return CliRunner().invoke(cli, list(words), env=environment, standalone_mode=False)
-
-    return invoke
+    return runner(environment)
 
 
 @pytest.fixture

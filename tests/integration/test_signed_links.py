@@ -15,7 +15,6 @@ from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.events import Endpoint, EndpointKind, signing
 from tenxsom_flow_engine.events.links import LIFETIME
 from tenxsom_flow_engine.jobs import Status
-from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.services.tiny_video import tiny_video
 from tenxsom_flow_engine.settings import load
 from tenxsom_flow_engine.testing.clock import ManualClock
@@ -24,6 +23,7 @@ from tenxsom_flow_engine.testing.samples import ALPHA, new
 from tenxsom_flow_engine.testing.services import ScriptedService
 from tests.api_client import app_of, problem_of
 from tests.scripted_parts import Script, open_scripted
+from tests.stepping import step_due
 
 PUBLIC = "https://flow.example.com"
 VIDEO = tiny_video("9:16", 5)
@@ -42,11 +42,8 @@ def engine(tmp_path: Path, clock: ManualClock) -> Iterator[Engine]:
         engine.gate = OpenGate(clock)
         assert engine.store.swap_endpoint(None, HOOK)
         engine.store.add("local", [*new("a", "b", channel="sea"), *new("c")])
-        assert isinstance(engine.queue, PullsJobs)
         while engine.store.status_counts().by_status[Status.SUCCEEDED] < 3:
-            clock.advance(60.0)
-            for record in engine.queue.claim("w", 3, engine.slots, auto_services=engine.auto_services).records:
-                engine.step(record)
+            step_due(engine)
         yield engine
 
 
