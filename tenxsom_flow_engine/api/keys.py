@@ -75,7 +75,7 @@ def create(
 ) -> tuple[str, ApiKey]:
     """Store a new key that expires after `seconds` (None: never); return its text, which is stored nowhere, and it.
 
-    Its jobs are charged to `budget`, e.g. `5/d` (empty: none of its own). Raises `InvalidInput`.
+    `budget` bounds what its jobs cost, e.g. `5/d` (empty: it has none). Raises `InvalidInput`.
     """
     now = store.now()
     key_id = secrets.token_hex(6)

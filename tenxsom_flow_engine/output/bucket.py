@@ -50,8 +50,6 @@ TYPES: Mapping[str, str] = {
 _OWN = re.compile(r"(video-[0-9a-f]{12}\.mp4|thumbnail-[0-9a-f]{12}\.jpg|captions-[0-9a-f]{12}\.srt|metadata\.json)")
 #: Signed links that a process remembers, because for some accounts each signature is a request to Google.
 REMEMBERED = 1000
-
-
 #: Videos of the spool that are tried before the bucket counts as away.
 MOST_FAILED = 3
 

@@ -1,7 +1,7 @@
 """Move the contents of a store to another type of store; see "Moves between stores" in docs/architecture.md.
 
 The source is frozen first: it has a marker from then on, and no process can use its jobs. The target is filled out of
-sight and put in place at once. Whoever calls this again after an interruption finds both, and completes the move.
+sight and put in place at once. A second call after an interruption finds both, and completes the move.
 """
 
 from __future__ import annotations
