@@ -1,9 +1,9 @@
 """The inspection's process: `python -m tenxsom_flow_engine.output.inspection_child` examines files that can be crafted.
 
-It reads requests from its standard input and writes one answer for each to its standard output, as lines of JSON. For
-each file it forks a child with limits on memory, time and files, so a file that crashes or stalls the library ends
-that child only. The process itself opens no file; it has the library loaded, so a fork takes some milliseconds. It ends
-with its worker, which closes the pipe.
+It reads requests from its standard input and writes one answer for each to its standard output, as lines of JSON. A
+forked child with limits on memory, time and files reads the files, so a file that crashes or stalls the library ends
+that child only. After a file that is not a valid video the next file gets a new child. The process itself opens no
+file; it has the library loaded, so a fork takes some milliseconds. It ends with its worker, which closes the pipe.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import resource
 import select
 import signal
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,10 @@ from tenxsom_flow_engine.text import one_line
 
 #: The longest message of an answer in characters.
 MAX_WORDS = 200
+#: Files that one child reads, so that what the library leaves in memory does not add up.
+MAX_FILES = 50
+#: The first byte of a child's answer: whether it reads the next file too.
+_STAYS, _ENDS = b"+", b"-"
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -47,7 +52,10 @@ class Limits(msgspec.Struct, frozen=True):
             signal.signal(number, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, self.wall_time)
         _limit(resource.RLIMIT_AS, self.memory)
-        _limit(resource.RLIMIT_CPU, self.processor_time, more=5)  # at the hard limit, SIGKILL would hide the reason
+        # Only the soft limit: the next file needs a later one, and at the hard limit, SIGKILL would hide the reason.
+        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+        soft = round(time.process_time()) + self.processor_time
+        resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
         _limit(resource.RLIMIT_NOFILE, self.open_files)
         _limit(resource.RLIMIT_FSIZE, self.file_size)
         _limit(resource.RLIMIT_CORE, 0)
@@ -106,32 +114,73 @@ def main(examine: Callable[[Path, Path | None], MediaFacts] = examine, limits: L
 
     Image.preinit()
     gc.freeze()  # a collection in a child would copy every page that it visits
+    child: _Child | None = None
     for line in sys.stdin.buffer:
-        request = msgspec.json.decode(line, type=Request)
-        answer = _fork(partial(_answer, request, examine, limits))
+        if child is None or not child.send(line):
+            child = _Child(partial(_serve, examine, limits))
+            child.send(line)
+        answer = child.answer()
+        child = child if child.stays else None
         sys.stdout.buffer.write(answer + b"\n")
         sys.stdout.buffer.flush()
 
 
-def _fork(work: Callable[[], bytes]) -> bytes:
-    """Run `work` in a child and return what it returns, or an encoded `Died`."""
-    read_end, write_end = os.pipe()
-    pid = os.fork()
-    if pid == 0:
+class _Child:
+    """A forked process that runs `serve` with the descriptors that it reads requests from and writes answers to."""
+
+    def __init__(self, serve: Callable[[int, int], None]) -> None:
+        requests, self._requests = os.pipe()
+        self._answers, answers = os.pipe()
+        self.stays = True
+        self._pid = os.fork()
+        if self._pid == 0:
+            try:
+                for inherited in (0, 1, self._requests, self._answers):  # only this process uses the worker's pipes
+                    os.close(inherited)
+                serve(requests, answers)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        os.close(requests)
+        os.close(answers)
+
+    def send(self, request: bytes) -> bool:
+        """Send a request; return whether the child was still alive."""
         try:
-            for inherited in (0, 1, read_end):  # only this process uses the worker's pipes
-                os.close(inherited)
-            os.write(write_end, work())
-            os._exit(0)
-        finally:
-            os._exit(1)
-    os.close(write_end)
-    try:
-        answer = _read_unless_alone(read_end, pid)
-    finally:
-        os.close(read_end)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return answer or msgspec.json.encode(Died(signal=max(-code, 0), code=max(code, 0)))
+            os.write(self._requests, request)
+        except BrokenPipeError:
+            self._end()
+            return False
+        return True
+
+    def answer(self) -> bytes:
+        """Return the answer to the request, or an encoded `Died`."""
+        found = _read_unless_alone(self._answers, self._pid)
+        if found.startswith(_STAYS):
+            return found[1:]
+        code = self._end()
+        return found[1:] or msgspec.json.encode(Died(signal=max(-code, 0), code=max(code, 0)))
+
+    def _end(self) -> int:
+        """Wait until the child has ended; return its exit code."""
+        self.stays = False
+        os.close(self._requests)
+        os.close(self._answers)
+        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+
+
+def _serve(examine: Callable[[Path, Path | None], MediaFacts], limits: Limits, requests: int, answers: int) -> None:
+    """Answer requests until one is not about a valid video."""
+    for number in range(1, MAX_FILES + 1):
+        line = os.read(requests, 1 << 16)
+        if not line:
+            return
+        answer = _answer(msgspec.json.decode(line, type=Request), examine, limits)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        stays = isinstance(answer, Valid) and number < MAX_FILES
+        os.write(answers, (_STAYS if stays else _ENDS) + msgspec.json.encode(answer))
+        if not stays:
+            return
 
 
 def _read_unless_alone(read_end: int, pid: int) -> bytes:
@@ -146,8 +195,8 @@ def _read_unless_alone(read_end: int, pid: int) -> bytes:
     return os.read(read_end, select.PIPE_BUF)
 
 
-def _answer(request: Request, examine: Callable[[Path, Path | None], MediaFacts], limits: Limits) -> bytes:
-    """Examine a file within the limits, and encode the answer."""
+def _answer(request: Request, examine: Callable[[Path, Path | None], MediaFacts], limits: Limits) -> Answer:
+    """Examine a file within the limits."""
     answer: Answer
     try:
         limits.apply()
@@ -164,15 +213,15 @@ def _answer(request: Request, examine: Callable[[Path, Path | None], MediaFacts]
     except Exception as error:
         # Also the faults of the library itself: for SVG, for instance, PyAV raises AttributeError.
         answer = Invalid(one_line(f"the library fails on it: {type(error).__name__}: {error}", MAX_WORDS))
-    return msgspec.json.encode(answer)
+    return answer
 
 
-def _limit(kind: int, value: int, more: int = 0) -> None:
-    """Lower a limit of this process to `value`, and its hard limit to `more` above it."""
+def _limit(kind: int, value: int) -> None:
+    """Lower a limit of this process to `value`."""
     hard = resource.getrlimit(kind)[1]
-    hard = value + more if hard == resource.RLIM_INFINITY else min(value + more, hard)
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
     with contextlib.suppress(ValueError, OSError):  # macOS has no limit on the address space
-        resource.setrlimit(kind, (min(value, hard), hard))
+        resource.setrlimit(kind, (value, value))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import pytest
 
 from tenxsom_flow_engine.errors import InvalidVideo, OutputError
 from tenxsom_flow_engine.output.inspection import Inspector
+from tenxsom_flow_engine.output.inspection_child import MAX_FILES
 from tenxsom_flow_engine.output.media import MAX_FRAMES, MediaFacts
 from tenxsom_flow_engine.services.tiny_video import tiny_video
 from tests import crafted_media
@@ -52,6 +53,7 @@ FAULTS = {
     "memory": fill_memory,
     "files": open_files,
     "exit": lambda: os._exit(3),
+    "name itself": lambda: Path(sys.argv[2]).write_text(str(os.getpid())),
     "attribute": lambda: raise_(AttributeError("no\\x1b[2J stream")),
     "unicode": lambda: b"\\xff".decode(),
     "large file": lambda: Path("/dev/shm" if Path("/dev/shm").is_dir() else "/tmp", f"big.{os.getpid()}")
@@ -170,6 +172,41 @@ def test_a_file_that_takes_too_long(tmp_path: Path) -> None:
         inspector.inspect(tmp_path / "sleep")
     assert type(caught.value) is OutputError
     assert "could not be read within" in caught.value.message
+
+
+def test_valid_videos_share_a_child(tmp_path: Path) -> None:
+    """A child reads several valid videos, each within its own limits, and a file that is not one ends it."""
+    write(tmp_path, crafted_media.video())
+    report = tmp_path / "pid"
+
+    def child() -> str:
+        assert made.inspect(tmp_path / "name itself") == FACTS
+        return report.read_text()
+
+    with closing(Inspector(("-c", FAULTY, "60", str(report)), at_once=1)) as made:
+        first = child()
+        assert child() == first
+        for fault in ("attribute", "spin", "killed"):
+            before = child()
+            with pytest.raises(OutputError):
+                made.inspect(tmp_path / fault)
+            assert child() != before
+        killed = int(child())
+        os.kill(killed, signal.SIGKILL)
+        while running(killed):
+            time.sleep(0.005)
+        assert child() != str(killed)
+
+
+def test_a_child_reads_a_limited_number_of_videos(tmp_path: Path) -> None:
+    """After so many videos the next one gets a new child."""
+    write(tmp_path, crafted_media.video())
+    report, seen = tmp_path / "pid", []
+    with closing(Inspector(("-c", FAULTY, "60", str(report)), at_once=1)) as made:
+        for _ in range(MAX_FILES + 1):
+            assert made.inspect(tmp_path / "name itself") == FACTS
+            seen.append(report.read_text())
+    assert [seen.count(pid) for pid in dict.fromkeys(seen)] == [MAX_FILES, 1]
 
 
 def test_a_process_that_was_killed_is_replaced(tmp_path: Path, children: Callable[[], set[int]]) -> None:
