@@ -250,7 +250,8 @@ def _create(
         raise
     answered = _accept(record, reference, ticket, expected, context)
     context.gate.answered(service.name, answered - began)
-    return Wait(answered, service.name, kind=EventKind.SUBMITTED)
+    first_check = min(service.first_check, context.timings.max_poll_interval)
+    return Wait(answered + first_check, service.name, kind=EventKind.SUBMITTED)
 
 
 def _accept(record: JobRecord, reference: str, ticket: Ticket, expected: Cost | None, context: StepContext) -> float:

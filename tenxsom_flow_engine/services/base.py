@@ -75,6 +75,8 @@ class VideoService(ABC):
     create_timeout: float
     #: Seconds after its ticket was issued at which a generation times out.
     lifetime: float
+    #: Seconds after a create until the first check, because no generation ends earlier.
+    first_check: float = 0.0
     #: Whether `auto` can choose this service.
     auto_selectable: bool = True
     #: Where an operator finds our orders at the service and how to recognise one. A phrase, without a full stop.

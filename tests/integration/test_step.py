@@ -288,6 +288,16 @@ def test_submit_keeps_ticket_and_cost(bench: Bench) -> None:
     assert bench.record.cost == Cost(credits=3.0, estimated=False)
 
 
+@pytest.mark.parametrize(("longest", "pause"), [(math.inf, 15.0), (2.0, 2.0)])
+def test_the_first_check_comes_after_its_time(bench: Bench, longest: float, pause: float) -> None:
+    """A generation is checked first when it can have ended, or after the longest time between two checks."""
+    bench.at(Step.SUBMIT)
+    bench.service.first_check = 15.0
+    outcome = bench.step(replace(bench.means, timings=Timings(max_poll_interval=longest)))
+    assert isinstance(outcome, Wait)
+    assert outcome.until == bench.clock.now() + pause
+
+
 def test_the_price_of_a_purchase(bench: Bench) -> None:
     """Reported credits are priced at the estimated rate; without them the estimate is kept."""
     bench.service.price = Cost(usd=0.20, credits=40.0)

@@ -40,6 +40,7 @@ class LtxStudioService(HttpService, HasCredits):
     errors = ERRORS
     #: A render takes a few minutes.
     lifetime = 3600.0
+    first_check = POLL_PACE
     lookup_hint = "at console.ltx.io, by its prompt and the time of the order; LTX does not receive the reference"
 
     def __init__(self, config: LtxConfig, downloader: Downloader, timings: Timings = Timings()) -> None:

@@ -49,6 +49,7 @@ class PixVerseService(HttpService, FindsByReference, HasCredits, CountsRunning):
     errors = ERRORS
     #: A render takes a few minutes, and about ten in busy hours.
     lifetime = 3600.0
+    first_check = POLL_PACE
     lookup_hint = "among the videos of the linked account at app.pixverse.ai, by its prompt and the time of the order"
     #: The scheduler lists running generations only, and it is not documented that finished ones keep their reference.
     find_is_complete = False
