@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -479,6 +480,17 @@ def test_a_file_that_another_process_locks(file: Path) -> None:
         assert store.status_counts(QUEUE).by_status[Status.QUEUED] == 1
         holder.communicate()
     assert store.add(QUEUE, new("b")).new == ("b",)
+    store.close()
+
+
+def test_a_thread_that_writes_for_long(file: Path) -> None:
+    """A write that waits too long for another thread fails and writes nothing; a later write succeeds."""
+    store = SQLiteStore(file, ManualClock(), Timings(sqlite_lock=0.05))
+    with ThreadPoolExecutor(1) as pool, store.writing_lazily(), pytest.raises(StoreUnavailable) as refusal:
+        pool.submit(store.add, QUEUE, new("a")).result()
+    assert "another thread" in refusal.value.message
+    assert store.get("a") is None
+    assert store.add(QUEUE, new("a")).new == ("a",)
     store.close()
 
 

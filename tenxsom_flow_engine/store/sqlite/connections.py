@@ -53,6 +53,7 @@ class Connections:
         self._lock_timeout = lock_timeout
         self._local = threading.local()
         self._lock = threading.Lock()
+        self._turns: dict[int, threading.Lock] = {}
         self._open: list[_Owned] = []
         self._closed = False
         with self.mapped():
@@ -87,7 +88,7 @@ class Connections:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Run a block as one write transaction: committed to disk at its end, rolled back on any exception."""
-        with self.use() as connection:
+        with self._turn(), self.use() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -95,6 +96,21 @@ class Connections:
             except BaseException:
                 _roll_back(connection)
                 raise
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Let the threads of this process write one after another.
+
+        SQLite's own wait for a lock is a sleep of up to 0.1 s, so a thread would often miss that the file is free.
+        """
+        pid = os.getpid()  # after a fork, a thread of the parent can hold its lock
+        lock = self._turns.get(pid) or self._turns.setdefault(pid, threading.Lock())
+        if not lock.acquire(timeout=self._lock_timeout):
+            raise _unavailable(self.path, "a transaction of another thread takes too long")
+        try:
+            yield
+        finally:
+            lock.release()
 
     @contextlib.contextmanager
     def lazily(self) -> Iterator[None]:
@@ -124,10 +140,16 @@ class Connections:
         """Turn the driver's errors into `StoreError`."""
         try:
             yield
-        except sqlite3.Error as error:
-            raise store_error(self.path, error) from error
-        except UnicodeDecodeError as error:  # the driver's, for a text in a damaged file
-            raise _damaged(self.path, error) from error
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            raise self.mapped_result(error) from error
+
+    def mapped_result(self, result: Any) -> Any:
+        """Return the result of a part of a transaction, which can be its error; a driver's error as `StoreError`."""
+        if isinstance(result, sqlite3.Error):
+            return store_error(self.path, result)
+        if isinstance(result, UnicodeDecodeError):  # the driver's, for a text in a damaged file
+            return _damaged(self.path, result)
+        return result
 
     def _own(self) -> _Owned:
         """Return this thread's connection; the first call opens it, and so does the first call after a fork."""
@@ -260,11 +282,15 @@ def store_error(path: Path, error: sqlite3.Error) -> StoreError:
     if primary in _DAMAGED:
         return _damaged(path, error)
     if primary in _AWAY:
-        return StoreUnavailable(
-            f"the job store {path} cannot be used now: {error}",
-            next_step="check which process locks the file, and that its folder is writable",
-        )
+        return _unavailable(path, error)
     return StoreBroken(f"the job store {path} failed: {error}")
+
+
+def _unavailable(path: Path, reason: object) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"the job store {path} cannot be used now: {reason}",
+        next_step="check which process locks the file, and that its folder is writable",
+    )
 
 
 def _damaged(path: Path, reason: object) -> StoreBroken:
