@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from itertools import product
 
 from tenxsom_flow_engine.clock import utc_datetime
@@ -93,7 +94,12 @@ class LastError:
 
 def hour(instant: float) -> str:
     """Return the hour of an instant in UTC, in ISO 8601, so that hours sort as text."""
-    return utc_datetime(instant).strftime("%Y-%m-%dT%H")
+    return _hour(instant // 3600)
+
+
+@lru_cache(maxsize=100)
+def _hour(number: float) -> str:
+    return utc_datetime(number * 3600).strftime("%Y-%m-%dT%H")
 
 
 def month(instant: float) -> str:

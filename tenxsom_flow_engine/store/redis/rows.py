@@ -6,7 +6,7 @@ the order of adding.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import msgspec
 
@@ -56,7 +56,7 @@ class Stored:
 
     def followed_by(self, record: JobRecord) -> Stored:
         """Return the stored form of `record` after its commit on top of this one."""
-        return replace(self, record=record, version=packed(int(self.version[1:], 16) + 1))
+        return Stored(record, self.position, packed(int(self.version[1:], 16) + 1))
 
 
 class _JobFields(msgspec.Struct, frozen=True):

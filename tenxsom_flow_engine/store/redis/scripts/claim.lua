@@ -120,11 +120,11 @@ local burst = math.max(1, rate / 5)
 local passed = math.max(0, instant - (tonumber(settings[5] or '') or 0))
 local tokens = math.min(burst, (tonumber(settings[4] or '') or 0) + passed * rate)
 local room = math.min(count, concurrent - leased, math.floor(tokens))
-local again = next_claim_at()
-if again == '' or tonumber(again) > instant then
-  return answer({}, {}, again)
-end
 if room <= 0 then
+  local again = next_claim_at()
+  if again == '' or tonumber(again) > instant then
+    return answer({}, {}, again)
+  end
   if tokens < 1 then
     return answer({}, {}, text(instant + (1 - tokens) / rate + 0.000002))
   end
@@ -159,7 +159,7 @@ table.sort(candidates, function(a, b)
   return a[2] < b[2]
 end)
 
-local taken = {}
+local taken, now_wanting = {}, {}
 local function is_open(lane)
   return openings[lane] > 0 and not (automatic[lane] and openings['auto'] <= 0)
 end
@@ -187,7 +187,7 @@ local function lease(member, lane, counts)
   if not has_ticket(lane) then
     -- It needs a slot: counted here until its intent takes one.
     redis.call('HSET', P .. 'wanting', id, lane)
-    add_wanting(queue, lane, 1)
+    now_wanting[lane] = (now_wanting[lane] or 0) + 1
   end
   -- A job with a ticket keeps the status rendering, leased or not.
   local statuses = P .. 'status:' .. queue .. ':'
@@ -234,8 +234,12 @@ while #taken < room do
     end
   end
 end
-if #taken > 0 then
-  changed()
+if #taken == 0 then
+  return answer({}, {}, next_claim_at())
 end
+for lane, count in pairs(now_wanting) do
+  add_wanting(queue, lane, count)
+end
+changed()
 redis.call('HSET', P .. 'queue:' .. queue, 'tokens', tostring(tokens - #taken), 'refilled_at', text(instant))
 return answer({}, taken, #taken == count and text(instant) or next_claim_at())

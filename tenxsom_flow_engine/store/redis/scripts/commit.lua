@@ -9,6 +9,35 @@ local function in_flight_of_others(instant, key, id)
   return own > instant and in_flight - 1 or in_flight
 end
 
+-- The changes of one call are added up, because many of them change the same amounts.
+local function adder(write)
+  local found = {}
+  local function add(amount, ...)
+    local name = table.concat({...}, '\n')
+    found[name] = found[name] or {amount = 0, ...}
+    found[name].amount = found[name].amount + amount
+  end
+  local function write_all()
+    for _, one in pairs(found) do
+      write(one.amount, unpack(one))
+    end
+  end
+  return add, write_all
+end
+local uncount, write_uncounted = adder(function(count, queue, lane, channel)
+  uncount_turns(queue, lane, channel, count)
+end)
+local no_longer_wants, write_wanting = adder(function(count, queue, lane)
+  add_wanting(queue, lane, -count)
+end)
+local function write_sum(amount, kind, field)
+  local key = P .. 'sums:' .. kind
+  if type(redis.pcall('HINCRBYFLOAT', key, field, amount)) == 'table' then
+    redis.pcall('HSET', key, field, amount)  -- a foreign value
+  end
+end
+local count_up, write_counts = adder(write_sum)
+
 local function commit(change)
   local id, before, after, lease = change.id, change.before, change.after, change.lease
   local value = redis.call('HGET', P .. 'jobs', id)
@@ -39,7 +68,7 @@ local function commit(change)
   unindex(id, place, before)
   index(id, place, after)
   if change.uncounted then
-    uncount_turn(before[1], before[2], before[9])
+    uncount(1, before[1], before[2], before[9])
   end
   if after[2] ~= before[2] then
     mark_service(number(place), after[2])
@@ -51,7 +80,7 @@ local function commit(change)
   local lane = redis.call('HGET', P .. 'wanting', id)
   if lane and (not lease or after[5] ~= '') then
     redis.call('HDEL', P .. 'wanting', id)
-    add_wanting(before[1], lane, -1)
+    no_longer_wants(1, before[1], lane)
   end
   if lease then
     redis.call('HSET', P .. 'leases', id, lease[1])
@@ -67,9 +96,11 @@ local function commit(change)
     redis.call('HSET', P .. 'last_errors', change.error[1], change.error[2])
   end
   for _, sum in ipairs(change.sums) do
-    local key, field, amount = P .. 'sums:' .. sum[1], sum[2], sum[3]
-    if type(redis.pcall('HINCRBYFLOAT', key, field, amount)) == 'table' then
-      redis.pcall('HSET', key, field, amount)  -- a foreign value
+    local amount = tonumber(sum[3])
+    if amount % 1 == 0 then
+      count_up(amount, sum[1], sum[2])
+    else  -- the server adds fractions more precisely
+      write_sum(sum[3], sum[1], sum[2])
     end
   end
   return 'done'
@@ -84,5 +115,8 @@ for i = 2, #ARGV do
   end
   answers[i - 1] = answer
 end
+write_uncounted()
+write_wanting()
+write_counts()
 changed()
 return answers

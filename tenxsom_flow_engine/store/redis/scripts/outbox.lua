@@ -4,8 +4,10 @@
 
 -- Whether the endpoints are those for which a client has made its rows: `rows` has the version of the endpoints that it
 -- knows, and the rows, each {endpoint, event, time, due time, message}.
+local endpoints_version
 local function endpoints_known(rows)
-  return (redis.call('GET', P .. 'endpoints_version') or '') == rows[1]
+  endpoints_version = endpoints_version or redis.call('GET', P .. 'endpoints_version') or ''
+  return endpoints_version == rows[1]
 end
 
 local function write_rows(rows)

@@ -75,8 +75,9 @@ end
 
 -- Change the number of leased jobs of a lane that want a slot.
 local function add_wanting(queue, lane, change)
-  if type(redis.pcall('HINCRBY', P .. 'wanting:' .. queue, lane, change)) == 'table' then
-    redis.pcall('HSET', P .. 'wanting:' .. queue, lane, math.max(change, 0))  -- a foreign value
+  local count = redis.pcall('HINCRBY', P .. 'wanting:' .. queue, lane, change)
+  if type(count) == 'table' or count < 0 then  -- a foreign value, or a claim that failed half-way
+    redis.pcall('HSET', P .. 'wanting:' .. queue, lane, math.max(change, 0))
   end
 end
 

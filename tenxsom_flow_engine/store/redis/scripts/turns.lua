@@ -8,8 +8,20 @@ local function place_of(queue, lane)
   return queue .. ':' .. lane
 end
 
+-- Read only once in a call, because one call can claim or settle many jobs of a channel.
+local steps, pauses = {}, {}
 local function step_of(channel)
-  return 1 / (tonumber(redis.call('HGET', P .. 'weights', channel) or '1') or 1)
+  if not steps[channel] then
+    steps[channel] = 1 / (tonumber(redis.call('HGET', P .. 'weights', channel) or '1') or 1)
+  end
+  return steps[channel]
+end
+
+local function is_paused(channel)
+  if pauses[channel] == nil then
+    pauses[channel] = redis.call('SISMEMBER', P .. 'paused', channel) == 1
+  end
+  return pauses[channel]
 end
 
 local function virtual_time(queue, channel)
@@ -71,7 +83,7 @@ local function next_turn(queue, lane, instant)
     local own = tonumber(times[1] or '0')
     if own > shown then
       redis.call('ZADD', turns, text(own), channel)
-    elseif redis.call('SISMEMBER', P .. 'paused', channel) == 1 then
+    elseif is_paused(channel) then
       redis.call('ZREM', turns, channel)
       redis.call('ZADD', asleep, text(instant + PAUSE_CHECK_SECONDS), channel)
     else
@@ -103,13 +115,13 @@ local function count_turn(queue, turn)
   redis.call('ZADD', P .. 'turns:' .. place_of(queue, turn[4]), after, turn[5])
 end
 
--- Take a lease that bought nothing off the virtual time of its channel.
-local function uncount_turn(queue, lane, channel)
+-- Take leases that bought nothing off the virtual time of their channel.
+local function uncount_turns(queue, lane, channel, count)
   local virtual, turns = P .. 'virtual:' .. queue, P .. 'turns:' .. place_of(queue, lane)
   for _, key in ipairs({virtual, turns}) do
     local before = redis.call('ZSCORE', key, channel)
     if before then
-      redis.call('ZADD', key, text(tonumber(before) - step_of(channel)), channel)
+      redis.call('ZADD', key, text(tonumber(before) - count * step_of(channel)), channel)
     end
   end
 end
