@@ -27,7 +27,7 @@ RETRY_SECONDS = 1.0
 @click.option(
     "--concurrency",
     type=click.IntRange(1, 256),
-    default=64,
+    default=96,
     show_default=True,
     help="Maximum number of steps run concurrently, each in a thread. The queue's limit applies too.",
 )
