@@ -18,12 +18,15 @@ from tenxsom_flow_engine.errors import (
     Action,
     ActionRefused,
     ConfigurationError,
+    FlowError,
     InvalidInput,
     JobNotFound,
     QueueError,
     Rejected,
     ServiceError,
     StoreError,
+    StoreFull,
+    StoreUnavailable,
 )
 from tenxsom_flow_engine.generation.budget_gate import BudgetGate
 from tenxsom_flow_engine.generation.channel_gate import ChannelGate
@@ -50,7 +53,7 @@ from tenxsom_flow_engine.jobs import (
 )
 from tenxsom_flow_engine.jobs.codec import check_options
 from tenxsom_flow_engine.jobs.legacy import read_legacy
-from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, GiveUp, Resubmit, Terms, Times, Withdraw
+from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, GiveUp, Outcome, Resubmit, Terms, Times, Withdraw
 from tenxsom_flow_engine.logs import Redactor
 from tenxsom_flow_engine.notifiers.base import Notifier
 from tenxsom_flow_engine.output.base import Output, Publication
@@ -60,7 +63,7 @@ from tenxsom_flow_engine.output.retention import to_remove
 from tenxsom_flow_engine.planning.planner import Planner
 from tenxsom_flow_engine.planning.prepared import Prepared
 from tenxsom_flow_engine.planning.timestamps import bounded
-from tenxsom_flow_engine.queues.base import JobQueue
+from tenxsom_flow_engine.queues.base import JobQueue, PullsJobs
 from tenxsom_flow_engine.queues.selection import HomeQueue, OtherStore
 from tenxsom_flow_engine.queues.stores import open_ledger
 from tenxsom_flow_engine.rate_limits.base import MovedUp, QuotaGate
@@ -282,8 +285,29 @@ class Engine:
 
         Raises `LeaseLost` if another worker owns the job, `StoreError` if the store cannot be used.
         """
-        outcome = self._runner.run(record)
+        outcome = self.run(record)
         settling(record)
+        return self._settle(record, outcome)
+
+    def run(self, record: JobRecord) -> Outcome:
+        """Run one step of a leased job, and return its outcome to settle. Raises `LeaseLost`, `StoreError`."""
+        return self._runner.run(record)
+
+    def settle_each(self, steps: Sequence[tuple[JobRecord, Outcome]]) -> Sequence[JobRecord | Exception]:
+        """Apply the outcomes of steps of pulled jobs; return for each its record, or the error that `step` raises."""
+        assert isinstance(self.queue, PullsJobs)
+        return [
+            self._settle_again(*step) if isinstance(result, StoreUnavailable | StoreFull) else result
+            for step, result in zip(steps, self.queue.settle_each(steps), strict=True)
+        ]
+
+    def _settle_again(self, record: JobRecord, outcome: Outcome) -> JobRecord | Exception:
+        try:
+            return self._settle(record, outcome)
+        except FlowError as error:
+            return error
+
+    def _settle(self, record: JobRecord, outcome: Outcome) -> JobRecord:
         return self._persist(lambda: self.queue.settle(record, outcome), f"the outcome of {record.job_id}")
 
     def cancel(self, job_id: str) -> JobRecord:

@@ -133,6 +133,10 @@ class PullsJobs(ABC):
         For a service that is `closed` until a later instant, only jobs that need no create are leased.
         """
 
+    @abstractmethod
+    def settle_each(self, steps: Sequence[tuple[JobRecord, Outcome]]) -> Sequence[JobRecord | Exception]:
+        """Settle several steps, at the cost of one where possible; return for each its record or the error of it."""
+
 
 class PushesJobs(ABC):
     """A queue that pushes each job to a worker's URL."""

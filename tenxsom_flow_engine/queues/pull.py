@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from types import MappingProxyType
@@ -85,6 +85,9 @@ class PullQueue(JobQueue, PullsJobs):
 
     def settle(self, record: JobRecord, outcome: Outcome) -> JobRecord:
         return self._store.settle(record.job_id, record.lease_token, outcome)
+
+    def settle_each(self, steps: Sequence[tuple[JobRecord, Outcome]]) -> Sequence[JobRecord | Exception]:
+        return self._store.settle_each([(record.job_id, record.lease_token, outcome) for record, outcome in steps])
 
     def release_lease(self, record: JobRecord) -> None:
         with suppress(LeaseLost):

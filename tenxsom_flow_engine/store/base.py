@@ -19,7 +19,14 @@ from tenxsom_flow_engine.budgets import Amounts, Budget, Period
 from tenxsom_flow_engine.budgets.charges import BudgetCheck
 from tenxsom_flow_engine.channels.schedules import Schedule, Topic
 from tenxsom_flow_engine.channels.settings import Channel
-from tenxsom_flow_engine.errors import ActionRefused, InvalidInput, JobNotFound, StoreBroken, StoreUnavailable
+from tenxsom_flow_engine.errors import (
+    ActionRefused,
+    InvalidInput,
+    JobNotFound,
+    StoreBroken,
+    StoreError,
+    StoreUnavailable,
+)
 from tenxsom_flow_engine.events import Delivery, DeliveryState, Endpoint, Event, Settled
 from tenxsom_flow_engine.events.changes import VideoLink, api_path, job_events
 from tenxsom_flow_engine.events.outbox import Health
@@ -51,6 +58,10 @@ from tenxsom_flow_engine.store.values import (
 MOST_SWAPS = 100
 
 
+#: A change of a record at the store's time.
+Change = Callable[[JobRecord, float], JobRecord]
+
+
 class LegacyImport(ABC):
     """A store that can import jobs which legacy producers push onto a plain list next to it."""
 
@@ -61,6 +72,10 @@ class LegacyImport(ABC):
     @abstractmethod
     def rejected_count(self) -> int:
         """Return how many rejected entries are kept."""
+
+
+def _settling(token: str, outcome: Outcome) -> Change:
+    return lambda record, now: lifecycle.settle(record, token, outcome, now)
 
 
 def new_record(queue: str, item: NewJob, now: float) -> JobRecord:
@@ -219,7 +234,7 @@ class JobStore(ABC):
     def update(
         self,
         job_id: str,
-        change: Callable[[JobRecord, float], JobRecord],
+        change: Change,
         *,
         slots: Slots | None = None,
         budgets: BudgetCheck | None = None,
@@ -235,6 +250,13 @@ class JobStore(ABC):
         writes the events of the change (`events.changes`) to the outbox of each endpoint that wants them; with
         `budgets` the change is refused with `BudgetSpent` if a matching budget has no room for it. Raises
         `JobNotFound` and any error of `change`, and then writes nothing.
+        """
+
+    @abstractmethod
+    def update_each(self, changes: Sequence[tuple[str, Change]]) -> Sequence[JobRecord | Exception]:
+        """Replace several leased records in one transaction or round trip; return for each the new one or its error.
+
+        An error of one, as `update` raises it, does not keep the others from being replaced.
         """
 
     @abstractmethod
@@ -476,7 +498,14 @@ class JobStore(ABC):
 
     def settle(self, job_id: str, token: str, outcome: Outcome) -> JobRecord:
         """Apply the outcome of a step and end its lease. Raises `LeaseLost`."""
-        return self.update(job_id, lambda record, now: lifecycle.settle(record, token, outcome, now))
+        return self.update(job_id, _settling(token, outcome))
+
+    def settle_each(self, steps: Sequence[tuple[str, str, Outcome]]) -> Sequence[JobRecord | Exception]:
+        """Settle several steps (job id, token, outcome); return for each its record, or the error of `settle`."""
+        try:
+            return self.update_each([(job_id, _settling(token, outcome)) for job_id, token, outcome in steps])
+        except StoreError as error:
+            return [error] * len(steps)
 
     def release_lease(self, job_id: str, token: str) -> JobRecord:
         """End a lease without running a step; this is not an attempt. Raises `LeaseLost`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 from collections.abc import Sequence
@@ -12,11 +11,14 @@ from contextlib import suppress
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import Action, ConfigurationError, LeaseLost, StoreError, StoreFull, StoreUnavailable
 from tenxsom_flow_engine.jobs import JobRecord, Status
+from tenxsom_flow_engine.jobs.outcomes import Outcome
 from tenxsom_flow_engine.queues.base import PullsJobs
 from tenxsom_flow_engine.store.values import IN_PROGRESS, Claim
 from tenxsom_flow_engine.store.wakeup import WakeupEvent
 from tenxsom_flow_engine.text import plural
 from tenxsom_flow_engine.workers.maintenance import Findings, WorkerMaintenance, log_step, step_log_context
+from tenxsom_flow_engine.workers.outcomes import EndedStep, OutcomeWriter
+from tenxsom_flow_engine.workers.step_threads import StepThreads
 
 _log = logging.getLogger(__name__)
 
@@ -30,8 +32,7 @@ CLAIM_PAUSE, FREE_SHARE = 0.03, 0.25
 class PullWorker:
     """The main loop of a worker process, with up to `concurrency` threads that run steps.
 
-    A thread is started when more steps are claimed than there are threads, and stays: most of them only wait for the
-    answers of services.
+    Most of the threads only wait for the answers of services (see `StepThreads`).
     With `burst` the worker ends when no job is queued, running or rendering any more; with `only`, when that job is
     final or held. `findings` returns the present verdicts for messages about them.
     """
@@ -46,7 +47,6 @@ class PullWorker:
         findings: Findings | None = None,
     ) -> None:
         self._engine = engine
-        self._concurrency = concurrency
         self._burst = burst
         self._only = only
         if not isinstance(engine.queue, PullsJobs):
@@ -60,8 +60,8 @@ class PullWorker:
         self._stopping = threading.Event()
         #: Interrupts the loop's wait when a step ends or a stop is requested.
         self._wake = WakeupEvent()
-        self._steps: queue.SimpleQueue[JobRecord] = queue.SimpleQueue()
-        self._threads = 0
+        self._outcomes = OutcomeWriter(self._settle_each, self._settled)
+        self._threads = StepThreads(concurrency, self._step, self._outcomes.save)
         #: When the last claim was made, on the monotonic clock, and whether it got as many jobs as it could.
         self._claimed_at, self._more_due = float("-inf"), False
         self._next_import = float("-inf")
@@ -145,30 +145,18 @@ class PullWorker:
         while not self._stopping.is_set():
             self._wake.clear()
             running = self._maintenance.count
-            free, pause = self._concurrency - running, self._claimed_at + CLAIM_PAUSE - time.monotonic()
-            many = self._more_due and free >= self._concurrency * FREE_SHARE
+            free, pause = self._threads.limit - running, self._claimed_at + CLAIM_PAUSE - time.monotonic()
+            many = self._more_due and free >= self._threads.limit * FREE_SHARE
             if free > 0 and (running <= 1 or many or pause <= 0):
                 return free
             self._wake.wait(pause if pause > 0 else MAX_REST_SECONDS)
         return 0
 
     def _start(self, records: Sequence[JobRecord]) -> None:
-        """Run the steps of leased jobs in the threads, of which there are enough for all running steps."""
+        """Run the steps of leased jobs; return when each has a thread."""
         for record in records:
             self._maintenance.track(record)
-            self._steps.put(record)
-        while self._threads < min(self._concurrency, self._maintenance.count):
-            # A daemon thread, so that a forced stop does not wait for a step that hangs.
-            thread = threading.Thread(target=self._work, name=f"step-{self._threads}", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError as error:  # a limit of the system; the other steps must not be cut off
-                if not self._threads:
-                    raise
-                _log.warning("the worker continues with %s: %s", plural(self._threads, "thread"), error)
-                self._concurrency = self._threads
-                return
-            self._threads += 1
+        self._threads.run_all(records)
 
     def _import_legacy(self) -> None:
         """Import entries of the legacy list periodically: pushing one does not wake workers.
@@ -202,36 +190,62 @@ class PullWorker:
         counts = self._engine.store.status_counts(self._engine.queue.name).by_status
         return not any(counts[status] for status in IN_PROGRESS)
 
-    def _work(self) -> None:
-        while True:
-            record = self._steps.get()
-            with step_log_context(record):
-                self._step(record)
-
     def _step(self, record: JobRecord) -> None:
         began = time.monotonic()
         try:
-            after = self._engine.step(record, self._maintenance.settling)
-            if after.status in (Status.FAILED, Status.HELD):
-                self._unsuccessful.add(record.job_id)
+            with step_log_context(record):
+                outcome = self._engine.run(record)
+        except Exception as error:  # a bug must not end the thread; the lease expires and is counted
+            self._end(record, error, began)
+            self._wake.set()
+        else:
+            self._maintenance.settling(record)
+            self._outcomes.add(EndedStep(record, outcome, began))
+
+    def _settle_each(self, steps: Sequence[tuple[JobRecord, Outcome]]) -> Sequence[JobRecord | Exception]:
+        try:
+            return self._engine.settle_each(steps)
+        except Exception as error:  # a bug, which must not keep other outcomes from being saved
+            return [error] * len(steps)
+
+    def _settled(self, steps: Sequence[tuple[EndedStep, JobRecord | Exception]]) -> None:
+        for step, result in steps:
+            self._end(step.record, result, step.began)
+        self._wake.set()
+
+    def _end(self, record: JobRecord, result: JobRecord | Exception, began: float) -> None:
+        """Log the end of a step, and stop renewing its lease. Return a job whose outcome could not be saved."""
+        try:
+            if isinstance(result, JobRecord):
+                self._count(result)
+                log_step(record, result, time.monotonic() - began)
+                self._engine.store_outage.succeeded("step")
             else:
-                self._unsuccessful.discard(record.job_id)
-            log_step(record, after, time.monotonic() - began)
-            self._engine.store_outage.succeeded("step")
-        except LeaseLost as error:
-            _log.warning("%s; the outcome of this step is discarded", error)
-        except (StoreUnavailable, StoreFull) as error:
-            self._engine.store_outage.failed("step", f"cannot run the {record.step} step of {record.job_id}: {error}")
-            self._stopping.wait(self._engine.timings.store_retry)  # else it would be claimed again at once
-            self._return(record)
-        except StoreError as error:
-            _log.error("cannot save the %s step of job %s: %s", record.step, record.job_id, error)
-            self._return(record)
-        except Exception:  # a bug must not end the thread; the lease expires and is counted
-            _log.exception("step %s of job %s", record.step, record.job_id)
+                with step_log_context(record):
+                    self._failed(record, result)
         finally:
             self._maintenance.untrack(record)
-            self._wake.set()
+
+    def _count(self, record: JobRecord) -> None:
+        if record.status in (Status.FAILED, Status.HELD):
+            self._unsuccessful.add(record.job_id)
+        else:
+            self._unsuccessful.discard(record.job_id)
+
+    def _failed(self, record: JobRecord, error: Exception) -> None:
+        match error:
+            case LeaseLost():
+                _log.warning("%s; the outcome of this step is discarded", error)
+            case StoreUnavailable() | StoreFull():
+                what = f"cannot run the {record.step} step of {record.job_id}: {error}"
+                self._engine.store_outage.failed("step", what)
+                self._stopping.wait(self._engine.timings.store_retry)  # else it would be claimed again at once
+                self._return(record)
+            case StoreError():
+                _log.error("cannot save the %s step of job %s: %s", record.step, record.job_id, error)
+                self._return(record)
+            case _:
+                _log.error("step %s of job %s", record.step, record.job_id, exc_info=error)
 
     def _return(self, record: JobRecord) -> None:
         """Return a job to its queue unchanged, because this worker cannot save the outcome of its step."""

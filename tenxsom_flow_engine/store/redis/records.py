@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
 from tenxsom_flow_engine.budgets.charges import BudgetCheck
 from tenxsom_flow_engine.errors import ActionRefused, FlowError, JobNotFound, SlotsBusy, StoreBroken
 from tenxsom_flow_engine.jobs import JobRecord
+from tenxsom_flow_engine.store.base import Change
 from tenxsom_flow_engine.store.combining import Combiner
 from tenxsom_flow_engine.store.redis.budgets import CHANGED, SPENT, Budgets
 from tenxsom_flow_engine.store.redis.connection import Connection
@@ -21,7 +22,6 @@ from tenxsom_flow_engine.store.values import Slots
 
 _log = logging.getLogger(__name__)
 
-Change = Callable[[JobRecord, float], JobRecord]
 #: A job's id and its stored value.
 Row = tuple[str, str]
 
@@ -130,6 +130,29 @@ class Records:
                 case _ if charges and answer.startswith(SPENT):
                     raise charges.refusal(answer, now)
         raise JobNotFound(job_id)
+
+    def change_leased(self, changes: Sequence[tuple[str, Change]]) -> list[JobRecord | Exception]:
+        """Replace records that this handle has leased, in one round trip; return for each the new one or its error."""
+        now = self._clock.now()
+        prepared: dict[str, tuple[Stored, JobRecord]] = {}
+        for job_id, change in changes:
+            if (cached := self.leased.get(job_id)) is not None:
+                with suppress(FlowError):  # the cached record can be out of date, so its refusal does not count
+                    prepared[job_id] = cached, change(cached.record, max(now, cached.record.updated_at))
+        answers = self._commit_each([self._encoded(*pair, now) for pair in prepared.values()]) if prepared else []
+        replaced = {job_id for job_id, answer in zip(prepared, answers, strict=True) if answer == "done"}
+        results: list[JobRecord | Exception] = []
+        for job_id, change in changes:
+            if job_id in replaced:
+                stored, record = prepared[job_id]
+                self.leased.keep(stored.followed_by(record))
+                results.append(record)
+                continue
+            try:
+                results.append(self.change(job_id, change))
+            except FlowError as error:
+                results.append(error)
+        return results
 
     def change_each(self, job_ids: Sequence[str], change: Change, *, claimed_in: str | None = None) -> int:
         """Replace records in two round trips, except where `change` refuses. Return how many were replaced."""

@@ -28,7 +28,7 @@ from tenxsom_flow_engine.events import Delivery, DeliveryState, Endpoint, Event,
 from tenxsom_flow_engine.events.changes import queue_events
 from tenxsom_flow_engine.events.outbox import Health
 from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord, lifecycle
-from tenxsom_flow_engine.store.base import JobStore, LegacyImport, new_record
+from tenxsom_flow_engine.store.base import Change, JobStore, LegacyImport, new_record
 from tenxsom_flow_engine.store.claiming import expire
 from tenxsom_flow_engine.store.redis.budgets import Budgets, Charges
 from tenxsom_flow_engine.store.redis.changes import Changes
@@ -239,13 +239,16 @@ class RedisStore(JobStore, LegacyImport):
     def update(
         self,
         job_id: str,
-        change: Callable[[JobRecord, float], JobRecord],
+        change: Change,
         *,
         slots: Slots | None = None,
         budgets: BudgetCheck | None = None,
         on_disk: bool = False,
     ) -> JobRecord:
         return self._records.change(job_id, change, slots=slots, budgets=budgets, on_disk=on_disk)
+
+    def update_each(self, changes: Sequence[tuple[str, Change]]) -> Sequence[JobRecord | Exception]:
+        return self._records.change_leased(changes)
 
     def budgets(self) -> Mapping[str, Budget]:
         return self._budgets.stored()

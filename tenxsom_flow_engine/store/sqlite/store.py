@@ -28,7 +28,7 @@ from tenxsom_flow_engine.events import Delivery, DeliveryState, Endpoint, Event,
 from tenxsom_flow_engine.events.changes import queue_events
 from tenxsom_flow_engine.events.outbox import Health, parse_health
 from tenxsom_flow_engine.jobs import TICKET_MARK, JobRecord, lifecycle
-from tenxsom_flow_engine.store.base import JobStore, new_record
+from tenxsom_flow_engine.store.base import Change, JobStore, new_record
 from tenxsom_flow_engine.store.combining import Combiner
 from tenxsom_flow_engine.store.sqlite import budgets as budget_tables
 from tenxsom_flow_engine.store.sqlite import lists, outbox, turns
@@ -275,28 +275,42 @@ class SQLiteStore(JobStore):
     def update(
         self,
         job_id: str,
-        change: Callable[[JobRecord, float], JobRecord],
+        change: Change,
         *,
         slots: Slots | None = None,
         budgets: BudgetCheck | None = None,
         on_disk: bool = False,  # every transaction is on disk
     ) -> JobRecord:
-        def write(db: sqlite3.Connection, now: float) -> JobRecord:
-            before = _find(db, job_id)
-            record = change(before, now)
-            if slots is not None:
-                if in_flight(db, slots.service, now, other_than=job_id) >= slots.limit:
-                    raise SlotsBusy(slots.service, slots.limit)
-                name, of_channel = record.job.channel, slots.of_channel
-                if of_channel is not None and channel_in_flight(db, name, now, other_than=job_id) >= of_channel:
-                    raise SlotsBusy(f"channel {name}", of_channel)
-            if budgets is not None:
-                with decoding("budgets"):
-                    budget_tables.require_room(db, record, charge_changes(before, record), budgets, now)
-            keep(db, before, record, self.job_events)
-            return record
+        record: JobRecord = self._write(partial(self._update, job_id, change, slots, budgets))
+        return record
 
-        record: JobRecord = self._write(write)
+    def update_each(self, changes: Sequence[tuple[str, Change]]) -> Sequence[JobRecord | Exception]:
+        def write(db: sqlite3.Connection, now: float) -> list[Any]:
+            return [isolated(db, partial(self._update, *one, None, None, db, now)) for one in changes]
+
+        return [self._connections.mapped_result(result) for result in self._write(write)]
+
+    def _update(
+        self,
+        job_id: str,
+        change: Change,
+        slots: Slots | None,
+        budgets: BudgetCheck | None,
+        db: sqlite3.Connection,
+        now: float,
+    ) -> JobRecord:
+        before = _find(db, job_id)
+        record = change(before, now)
+        if slots is not None:
+            if in_flight(db, slots.service, now, other_than=job_id) >= slots.limit:
+                raise SlotsBusy(slots.service, slots.limit)
+            name, of_channel = record.job.channel, slots.of_channel
+            if of_channel is not None and channel_in_flight(db, name, now, other_than=job_id) >= of_channel:
+                raise SlotsBusy(f"channel {name}", of_channel)
+        if budgets is not None:
+            with decoding("budgets"):
+                budget_tables.require_room(db, record, charge_changes(before, record), budgets, now)
+        keep(db, before, record, self.job_events)
         return record
 
     def budgets(self) -> Mapping[str, Budget]:

@@ -7,8 +7,19 @@ import pytest
 
 from tenxsom_flow_engine.errors import Action, ActionRefused, JobNotFound, LeaseLost
 from tenxsom_flow_engine.jobs import JobRecord, Status, Step, Submission, SubmissionState
-from tenxsom_flow_engine.jobs.outcomes import ConfirmedPurchase, Dead, GiveUp, Held, Resolution, Resubmit, Retry, Wait
+from tenxsom_flow_engine.jobs.outcomes import (
+    ConfirmedPurchase,
+    Dead,
+    GiveUp,
+    Held,
+    Outcome,
+    Resolution,
+    Resubmit,
+    Retry,
+    Wait,
+)
 from tenxsom_flow_engine.store.base import JobStore
+from tenxsom_flow_engine.store.totals import EVER
 from tenxsom_flow_engine.store.values import JobFilter
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.samples import ALPHA, BETA, FAILURE, QUEUE, TICKET, VIDEO, a_claim, new
@@ -35,6 +46,43 @@ class SettlingSuite(Suite):
         assert store.require("a") == record
         assert (record.result, record.finished_at, record.progress) == (VIDEO, clock.now(), 1.0)
         assert (record.lease, record.due, record.error) == (None, None, None)
+
+    def test_several_outcomes_at_once(self, open_store: OpenStore, clock: ManualClock) -> None:
+        """Each outcome of one call is saved or refused as if it were alone, also after other processes wrote."""
+        store, other = open_store(clock), open_store(clock)
+        names = ["failed", "waits", "cancelled", "renewed", "taken", "released"]
+        store.add(QUEUE, new(*names))
+        claimed = {record.job_id: record for record in store.claim(a_claim(count=10)).records}
+        other.cancel("cancelled")
+        other.renew({"renewed": claimed["renewed"].lease_token}, 100.0)
+        other.release_lease("taken", claimed["taken"].lease_token)
+        other.release_lease("released", claimed["released"].lease_token)
+        taken = take(other, only="taken")
+        tokens = {name: claimed[name].lease_token for name in names}
+        outcomes: list[tuple[str, str, Outcome]] = [(name, tokens[name], Dead(FAILURE)) for name in names]
+        outcomes[1] = ("waits", tokens["waits"], Wait(clock.now() + 9))
+        results = store.settle_each([*outcomes, ("unknown", "", Dead(FAILURE))])
+        assert [type(result) for result in results] == [
+            JobRecord, JobRecord, LeaseLost, JobRecord, LeaseLost, LeaseLost, JobNotFound,
+        ]  # fmt: skip
+        for name, result in zip(names, results, strict=False):
+            assert not isinstance(result, JobRecord) or store.require(name) == other.require(name) == result
+        assert [store.require(name).status for name in names] == [
+            Status.FAILED, Status.QUEUED, Status.CANCELLED, Status.FAILED, Status.RUNNING, Status.QUEUED,
+        ]  # fmt: skip
+        assert store.require("waits").due == clock.now() + 9
+        assert store.require("taken") == taken
+        assert store.settle_each([]) == []
+        check_counts(store)
+
+    def test_the_totals_of_several_outcomes(self, store: JobStore) -> None:
+        """The ends of jobs that are settled by one call are all counted."""
+        names = [f"j{index}" for index in range(10)]
+        store.add(QUEUE, new(*names))
+        claimed = store.claim(a_claim(count=10)).records
+        store.settle_each([(record.job_id, record.lease_token, Dead(FAILURE)) for record in claimed])
+        ended = {total.name: total.amount for total in store.totals(EVER)}
+        assert ended[Status.FAILED.value] == 10
 
     def test_outcomes_of_threads_that_share_a_handle(self, store: JobStore) -> None:
         """Each thread gets the record of its job, or its refusal, whichever calls are executed together."""
