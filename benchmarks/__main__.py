@@ -15,7 +15,7 @@ from benchmarks import results
 from benchmarks.venvs import ROOT
 
 #: Modules of this package, each of which prints its figures and reports its ratios (`results.report`).
-ALL = ("embedded_queue", "redis_queue", "cloud_tasks", "limiters", "draft_vs_moviepy")
+ALL = ("embedded_queue", "redis_queue", "cloud_tasks", "limiters", "draft_vs_moviepy", "remote_service")
 #: Minutes that a run of all of them may take.
 BUDGET = 15.0
 

@@ -28,9 +28,7 @@ def fill(bench: BenchServer, delay: float) -> float:
     bench.clear()
     before = bench.used_memory()
     runner(bench, FULL, delay).fill(ONE, MANY, MILLION)
-    size = (bench.used_memory() - before) / MILLION
-    bench.wait_for_rewrite()
-    return size
+    return (bench.used_memory() - before) / MILLION
 
 
 def row(label: str, few: list[float], million: list[float]) -> list[str]:
@@ -45,7 +43,6 @@ def measure_due(bench: BenchServer) -> list[list[str]]:
     for _ in range(ROUNDS):
         bench.delete_prefix(EMPTY)
         for prefix, by in rates.items():
-            bench.wait_for_rewrite()
             queue = runner(bench, prefix)
             for kind, rate in queue.fill(ONE, MANY, ONE + MANY).items():
                 by[kind].append(rate or 0.0)
@@ -65,7 +62,6 @@ def measure_delayed(bench: BenchServer) -> list[list[str]]:
     for _ in range(ROUNDS):
         bench.delete_prefix(EMPTY)
         for prefix in (EMPTY, FULL):
-            bench.wait_for_rewrite()
             cpu, latencies = runner(bench, prefix).idle_and_pick(IDLE, SINGLE)
             idle[prefix].append(cpu * 100)
             latency[prefix].append(p95(latencies))

@@ -31,7 +31,7 @@ NAMES = {
     "celery": "Celery",
     "rq": "RQ",
 }
-ROUNDS = 5
+ROUNDS = 3
 #: Jobs added one by one, added in bulk, and waiting in total when the worker starts.
 ONE, MANY, WAITING = 2_000, 5_000, 12_000
 #: Jobs that start before the measurement of throughput, and its seconds.
@@ -118,6 +118,7 @@ def main() -> None:
     others = interpreter() if names != ["ours"] else None
     figures = {name: Figures() for name in names}
     with bench_server() as bench:
+        print(f"Redis {bench.version}\n")
         for _ in range(ROUNDS):
             for name in names:
                 python = sys.executable if name == "ours" else others

@@ -1,8 +1,8 @@
 """One default worker process with generations at a service that is 200 ms away.
 
-Run by `make bench-remote`. All parts but the vendor are real: `worker.py`, the store, the output folder with its
-checks, and HTTP. The ideal is the time that one generation takes alone: a render, the calls, and the wait until a poll
-sees its end. Many take as long if no call waits for a thread.
+Run by `make bench`, and alone by `make bench-remote`. All parts but the vendor are real: `worker.py`, the store, the
+output folder with its checks, and HTTP. The ideal is the time that one generation takes alone: a render, the calls, and
+the wait until a poll sees its end. Many take as long if no call waits for a thread.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import results
 from benchmarks.distant_vendor import Traffic
 from benchmarks.runner import processor_time
 from benchmarks.table import print_table
@@ -142,6 +143,8 @@ def main() -> None:
         ],
     )  # fmt: skip
     print(run.traffic.requests)
+    if len(sys.argv) == 1:
+        results.report("remote_service", {"one generation alone : 1,000 at once": ideal / run.wall})
     for warning in run.warnings[:10]:
         print(warning)
 

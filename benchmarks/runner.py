@@ -32,7 +32,8 @@ class BenchServer:
     """A Redis server with an append-only file, synced every second, and a tally file with an entry per started job."""
 
     def __init__(self, folder: Path) -> None:
-        self.server = RedisServer(folder, "--appendfsync", "everysec")
+        # No rewrite of the file falls into the measurement of one queue.
+        self.server = RedisServer(folder, "--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0")
         self.client = redis.Redis(port=self.server.port, decode_responses=True, socket_timeout=60.0)
         self.tally = folder / "tally"
         self.tally.touch()
@@ -52,10 +53,10 @@ class BenchServer:
         """Return the server's memory use in bytes."""
         return int(self._info()["used_memory"])
 
-    def wait_for_rewrite(self) -> None:
-        """Wait until no rewrite of the append-only file is running."""
-        while self._info()["aof_rewrite_in_progress"]:
-            time.sleep(0.1)
+    @property
+    def version(self) -> str:
+        """The version of the server."""
+        return str(self._info()["redis_version"])
 
     def _info(self) -> dict[str, Any]:
         info: Any = self.client.info()
@@ -215,4 +216,6 @@ def family(pid: int) -> list[int]:
 
 
 def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["no output"])[-1][:200]
+    """Return the last line with a word; the report of a group of exceptions ends with a frame."""
+    lines = [line.strip("| ") for line in text.splitlines() if any(map(str.isalpha, line))]
+    return (lines or ["no output"])[-1][:200]

@@ -66,8 +66,7 @@ MAX_JOB = 1_000_000
 OVERDUE_UNSEEN = 600.0
 #: Maximum number of overdue jobs checked at a time.
 SWEEP = 200
-#: Number of later deliveries to search for before a job is adopted: the first poll follows a create at once, the second
-#: after the service's poll interval.
+#: Number of later deliveries to search for before a job is adopted: the first poll after a create, and two more.
 LOOK_AHEAD = 3
 
 

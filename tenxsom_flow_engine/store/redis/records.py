@@ -134,25 +134,28 @@ class Records:
     def change_leased(self, changes: Sequence[tuple[str, Change]]) -> list[JobRecord | Exception]:
         """Replace records that this handle has leased, in one round trip; return for each the new one or its error."""
         now = self._clock.now()
-        prepared: dict[str, tuple[Stored, JobRecord]] = {}
-        for job_id, change in changes:
+        results: list[JobRecord | Exception | None] = [None] * len(changes)
+        prepared: list[tuple[int, Stored, JobRecord, bytes]] = []
+        for index, (job_id, change) in enumerate(changes):
             if (cached := self.leased.get(job_id)) is not None:
-                with suppress(FlowError):  # the cached record can be out of date, so its refusal does not count
-                    prepared[job_id] = cached, change(cached.record, max(now, cached.record.updated_at))
-        answers = self._commit_each([self._encoded(*pair, now) for pair in prepared.values()]) if prepared else []
-        replaced = {job_id for job_id, answer in zip(prepared, answers, strict=True) if answer == "done"}
-        results: list[JobRecord | Exception] = []
-        for job_id, change in changes:
-            if job_id in replaced:
-                stored, record = prepared[job_id]
+                with suppress(Exception):  # the cached record can be out of date, so its refusal does not count
+                    record = change(cached.record, max(now, cached.record.updated_at))
+                    prepared.append((index, cached, record, self._encoded(cached, record, now)))
+        answers = self._commit_each([encoded for *_, encoded in prepared]) if prepared else []
+        for (index, stored, record, _), answer in zip(prepared, answers, strict=True):
+            if answer == "done":
                 self.leased.keep(stored.followed_by(record))
-                results.append(record)
-                continue
-            try:
-                results.append(self.change(job_id, change))
-            except FlowError as error:
-                results.append(error)
-        return results
+                results[index] = record
+        return [
+            self._result_of_change(*one) if result is None else result
+            for one, result in zip(changes, results, strict=True)
+        ]
+
+    def _result_of_change(self, job_id: str, change: Change) -> JobRecord | Exception:
+        try:
+            return self.change(job_id, change)
+        except Exception as error:
+            return error
 
     def change_each(self, job_ids: Sequence[str], change: Change, *, claimed_in: str | None = None) -> int:
         """Replace records in two round trips, except where `change` refuses. Return how many were replaced."""
