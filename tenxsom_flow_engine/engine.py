@@ -18,7 +18,6 @@ from tenxsom_flow_engine.errors import (
     Action,
     ActionRefused,
     ConfigurationError,
-    FlowError,
     InvalidInput,
     JobNotFound,
     QueueError,
@@ -287,7 +286,7 @@ class Engine:
         """
         outcome = self.run(record)
         settling(record)
-        return self._settle(record, outcome)
+        return self._persist(lambda: self.queue.settle(record, outcome), f"the outcome of {record.job_id}")
 
     def run(self, record: JobRecord) -> Outcome:
         """Run one step of a leased job, and return its outcome to settle. Raises `LeaseLost`, `StoreError`."""
@@ -296,19 +295,21 @@ class Engine:
     def settle_each(self, steps: Sequence[tuple[JobRecord, Outcome]]) -> Sequence[JobRecord | Exception]:
         """Apply the outcomes of steps of pulled jobs; return for each its record, or the error that `step` raises."""
         assert isinstance(self.queue, PullsJobs)
-        return [
-            self._settle_again(*step) if isinstance(result, StoreUnavailable | StoreFull) else result
-            for step, result in zip(steps, self.queue.settle_each(steps), strict=True)
-        ]
+        settle_each, left = self.queue.settle_each, list(range(len(steps)))
+        results: dict[int, JobRecord | Exception] = {}
 
-    def _settle_again(self, record: JobRecord, outcome: Outcome) -> JobRecord | Exception:
-        try:
-            return self._settle(record, outcome)
-        except FlowError as error:
-            return error
+        def settle_all() -> None:
+            nonlocal left
+            results.update(zip(left, settle_each([steps[index] for index in left]), strict=True))
+            away = {index: one for index, one in results.items() if isinstance(one, StoreUnavailable | StoreFull)}
+            left = list(away)
+            for error in away.values():
+                raise error
 
-    def _settle(self, record: JobRecord, outcome: Outcome) -> JobRecord:
-        return self._persist(lambda: self.queue.settle(record, outcome), f"the outcome of {record.job_id}")
+        what = ", ".join(record.job_id for record, _ in steps[:3]) + (" and others" if len(steps) > 3 else "")
+        with suppress(StoreUnavailable, StoreFull):  # the worker ends; the results have the errors
+            self._persist(settle_all, f"the outcome of {what}")
+        return [results[index] for index in range(len(steps))]
 
     def cancel(self, job_id: str) -> JobRecord:
         """Cancel a job, and its generation if the service supports that. Raises `JobNotFound`, `ActionRefused`."""

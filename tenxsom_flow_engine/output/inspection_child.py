@@ -30,8 +30,8 @@ from tenxsom_flow_engine.text import one_line
 MAX_WORDS = 200
 #: Files that one child reads, so that what the library leaves in memory does not add up.
 MAX_FILES = 50
-#: The first byte of a child's answer: whether it reads the next file too.
-_STAYS, _ENDS = b"+", b"-"
+#: The signals of a child that has reached a limit of time.
+_TOO_LONG = (signal.SIGALRM, signal.SIGXCPU)
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -114,15 +114,36 @@ def main(examine: Callable[[Path, Path | None], MediaFacts] = examine, limits: L
 
     Image.preinit()
     gc.freeze()  # a collection in a child would copy every page that it visits
-    child: _Child | None = None
+    inspection = _Inspection(partial(_serve, examine, limits))
     for line in sys.stdin.buffer:
-        if child is None or not child.send(line):
-            child = _Child(partial(_serve, examine, limits))
-            child.send(line)
-        answer = child.answer()
-        child = child if child.stays else None
-        sys.stdout.buffer.write(answer + b"\n")
+        sys.stdout.buffer.write(msgspec.json.encode(inspection.answer(line)) + b"\n")
         sys.stdout.buffer.flush()
+
+
+class _Inspection:
+    """Passes requests to a child that runs `serve`; after a file that is not a valid video, to a new one."""
+
+    def __init__(self, serve: Callable[[int, int], None]) -> None:
+        self._serve = serve
+        self._child: _Child | None = None
+
+    def answer(self, request: bytes) -> Answer:
+        """Return the answer to a request."""
+        if self._child is not None:
+            answer = self._ask(self._child, request)
+            if isinstance(answer, Valid) or (isinstance(answer, Died) and answer.signal in _TOO_LONG):
+                return answer
+            # Asked again, because what an earlier file has left in that child can be the reason.
+        return self._ask(_Child(self._serve), request)
+
+    def _ask(self, child: _Child, request: bytes) -> Answer:
+        answer = child.ask(request)
+        if isinstance(answer, Valid) and child.files < MAX_FILES:
+            self._child = child
+            return answer
+        self._child = None
+        code = child.end()
+        return answer or Died(signal=max(-code, 0), code=max(code, 0))
 
 
 class _Child:
@@ -131,7 +152,7 @@ class _Child:
     def __init__(self, serve: Callable[[int, int], None]) -> None:
         requests, self._requests = os.pipe()
         self._answers, answers = os.pipe()
-        self.stays = True
+        self.files = 0
         self._pid = os.fork()
         if self._pid == 0:
             try:
@@ -144,47 +165,34 @@ class _Child:
         os.close(requests)
         os.close(answers)
 
-    def send(self, request: bytes) -> bool:
-        """Send a request; return whether the child was still alive."""
-        try:
+    def ask(self, request: bytes) -> Answer | None:
+        """Return the answer to a request; None if the child has ended without one."""
+        self.files += 1
+        with contextlib.suppress(BrokenPipeError):
             os.write(self._requests, request)
-        except BrokenPipeError:
-            self._end()
-            return False
-        return True
-
-    def answer(self) -> bytes:
-        """Return the answer to the request, or an encoded `Died`."""
         found = _read_unless_alone(self._answers, self._pid)
-        if found.startswith(_STAYS):
-            return found[1:]
-        code = self._end()
-        return found[1:] or msgspec.json.encode(Died(signal=max(-code, 0), code=max(code, 0)))
+        answer: Answer | None = msgspec.json.decode(found, type=Answer) if found else None
+        return answer
 
-    def _end(self) -> int:
-        """Wait until the child has ended; return its exit code."""
-        self.stays = False
+    def end(self) -> int:
+        """Let the child end after its last answer; return its exit code, as `os.waitstatus_to_exitcode` does."""
         os.close(self._requests)
         os.close(self._answers)
         return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
 
 
 def _serve(examine: Callable[[Path, Path | None], MediaFacts], limits: Limits, requests: int, answers: int) -> None:
-    """Answer requests until one is not about a valid video."""
-    for number in range(1, MAX_FILES + 1):
-        line = os.read(requests, 1 << 16)
-        if not line:
-            return
+    """Answer requests until they end, or one is not about a valid video."""
+    while line := os.read(requests, 1 << 16):
         answer = _answer(msgspec.json.decode(line, type=Request), examine, limits)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        stays = isinstance(answer, Valid) and number < MAX_FILES
-        os.write(answers, (_STAYS if stays else _ENDS) + msgspec.json.encode(answer))
-        if not stays:
+        os.write(answers, msgspec.json.encode(answer))
+        if not isinstance(answer, Valid):
             return
 
 
 def _read_unless_alone(read_end: int, pid: int) -> bytes:
-    """Return what the child wrote when it has ended; if the worker ends first, kill the child and exit."""
+    """Return what the child wrote, nothing if it has ended; if the worker ends first, kill the child and exit."""
     poll = select.poll()
     poll.register(read_end, select.POLLIN)
     poll.register(sys.stdin.fileno(), 0)  # a hang-up is reported without being asked for

@@ -210,7 +210,10 @@ class PullWorker:
 
     def _settled(self, steps: Sequence[tuple[EndedStep, JobRecord | Exception]]) -> None:
         for step, result in steps:
-            self._end(step.record, result, step.began)
+            try:
+                self._end(step.record, result, step.began)
+            except Exception:  # a bug, which must not keep the others from ending
+                _log.exception("the end of step %s of job %s", step.record.step, step.record.job_id)
         self._wake.set()
 
     def _end(self, record: JobRecord, result: JobRecord | Exception, began: float) -> None:

@@ -35,35 +35,41 @@ class StepThreads:
         self._idle = 0
         self._lock = threading.Lock()
         self._calls: queue.SimpleQueue[None] = queue.SimpleQueue()
-        #: Set by each thread that has no more steps.
+        #: Set by each thread that has become idle.
         self._rested = threading.Event()
 
     def run_all(self, records: Iterable[JobRecord]) -> None:
         """Run the steps of leased jobs; return when each has a thread, and no outcome waits for a thread."""
-        self._rested.clear()
-        self._steps.extend(records)
-        if not self._steps:
-            return
+        with self._lock:
+            self._steps.extend(records)
+            self._rested.clear()
+            if not self._steps:
+                return
         self._call(1)
         seen = -1
-        while not self._rested.wait(PATIENCE):
-            taken = self._taken
-            if taken == seen:
-                self._call(len(self._steps))
+        while True:
+            if self._rested.wait(PATIENCE):
+                self._rested.clear()
+            elif (taken := self._taken) != seen:
+                seen = taken
+                continue
+            elif not self._call(len(self._steps)):  # the next thread that is free takes them
+                return
+            else:
                 self._rest()
-                if not self._steps:
-                    return
-            seen = taken
+            if not self._steps:
+                return
 
-    def _call(self, count: int) -> None:
-        """Wake or start threads."""
+    def _call(self, count: int) -> bool:
+        """Wake or start threads; return whether there are as many."""
         for _ in range(count):
             with self._lock:
                 is_idle = self._idle > 0
                 self._idle -= is_idle
             if not is_idle and not self._start():
-                return
+                return False
             self._calls.put(None)
+        return True
 
     def _start(self) -> bool:
         if self._threads >= self.limit:
@@ -84,12 +90,12 @@ class StepThreads:
     def _work(self) -> None:
         while True:
             self._calls.get()
-            while (record := self._next()) is not None:
-                self._run(record)
-            self._rest()
-            with self._lock:
-                self._idle += 1
-            self._rested.set()
+            while not self._is_idle():
+                while (record := self._next()) is not None:
+                    self._run(record)
+                    if self._idle == 0 and self._threads >= self.limit:
+                        self._rest()  # no other thread can, and the next step can take long
+                self._rest()
 
     def _next(self) -> JobRecord | None:
         with self._lock:
@@ -97,3 +103,12 @@ class StepThreads:
                 return None
             self._taken += 1
             return self._steps.popleft()
+
+    def _is_idle(self) -> bool:
+        """Count this thread as idle, unless there are steps again."""
+        with self._lock:
+            if self._steps:
+                return False
+            self._idle += 1
+            self._rested.set()
+            return True

@@ -22,8 +22,8 @@ from tenxsom_flow_engine.budgets import ALL, Amounts, parse_budget
 from tenxsom_flow_engine.budgets.charges import BudgetCheck
 from tenxsom_flow_engine.clock import Clock
 from tenxsom_flow_engine.errors import ConfigurationError, StoreBroken, StoreFull, StoreUnavailable
-from tenxsom_flow_engine.jobs import Status, Step, SubmissionState, lifecycle
-from tenxsom_flow_engine.jobs.outcomes import Dead, Done
+from tenxsom_flow_engine.jobs import JobRecord, Status, Step, SubmissionState, lifecycle
+from tenxsom_flow_engine.jobs.outcomes import Dead, Done, Wait
 from tenxsom_flow_engine.jobs.submission import Intent
 from tenxsom_flow_engine.store.redis.budgets import Budgets
 from tenxsom_flow_engine.store.redis.lists import LIST_BOUNDS
@@ -283,6 +283,27 @@ def test_a_commit_that_fails_keeps_no_other_from_its_call(tmp_path: Path, progra
     with pytest.raises(StoreBroken, match="WRONGTYPE"):
         store.connection.raise_error(second)
     assert [store.require(name).status for name in ("a", "c")] == [Status.FAILED] * 2
+    store.close()
+    server.kill()
+
+
+@pytest.mark.parametrize("program", [older_binary, newer_binary])
+def test_a_foreign_value_beside_the_records_fails_no_outcome(tmp_path: Path, program: Callable[[], str]) -> None:
+    """A foreign value where a queue has its virtual times: the outcomes are saved, and slots are counted."""
+    server = RedisServer(tmp_path, program=program())
+    store = RedisStore(server.url, "p")
+    for queue, name in (("q", "a"), ("foreign", "b"), ("q", "c")):
+        store.add(queue, new(name))
+    claimed = [record for queue in ("q", "foreign") for record in store.claim(a_claim(queue=queue, count=5)).records]
+    with redis.Redis(port=server.port) as client:
+        client.set("{p}:virtual:foreign", "a foreign value")
+        until = store.now() + 9
+        results = store.settle_each(
+            [(one.job_id, one.lease_token, Wait(until, "the gate is closed", worked=False)) for one in claimed]
+        )
+        assert [type(one) for one in results] == [JobRecord] * 3
+        assert client.hlen("{p}:wanting") == 0
+        assert client.hvals("{p}:wanting:q") == [b"0"]
     store.close()
     server.kill()
 

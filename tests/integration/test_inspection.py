@@ -53,6 +53,7 @@ FAULTS = {
     "memory": fill_memory,
     "files": open_files,
     "exit": lambda: os._exit(3),
+    "second": lambda: seen and os.abort(),
     "name itself": lambda: Path(sys.argv[2]).write_text(str(os.getpid())),
     "attribute": lambda: raise_(AttributeError("no\\x1b[2J stream")),
     "unicode": lambda: b"\\xff".decode(),
@@ -60,8 +61,12 @@ FAULTS = {
         .write_bytes(bytes(2 << 20)),
 }
 
+#: The files that this child has examined.
+seen = []
+
 def examine(path, thumbnail):
     FAULTS.get(path.name, lambda: None)()
+    seen.append(path)
     return child.examine(path.parent / "video.mp4", thumbnail)
 
 child.main(examine, child.Limits(memory=512 << 20, processor_time=1, wall_time=int(sys.argv[1]), file_size=1 << 20))
@@ -191,6 +196,7 @@ def test_valid_videos_share_a_child(tmp_path: Path) -> None:
             with pytest.raises(OutputError):
                 made.inspect(tmp_path / fault)
             assert child() != before
+        assert made.inspect(tmp_path / "second") == FACTS  # a fault of every child but a new one
         killed = int(child())
         os.kill(killed, signal.SIGKILL)
         while running(killed):

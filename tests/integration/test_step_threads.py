@@ -49,7 +49,50 @@ def test_steps_that_wait_run_at_the_same_time() -> None:
         together.wait(STUCK)
 
 
-def test_an_outcome_is_saved_while_the_next_step_waits() -> None:
+def test_steps_that_come_while_a_thread_saves() -> None:
+    """Steps that come between the last step of the only thread and its rest run after that rest."""
+    ran, resting, resume = threading.Semaphore(0), threading.Event(), threading.Event()
+
+    def rest() -> None:
+        if threading.current_thread() is not main and not resume.is_set():
+            resting.set()
+            assert resume.wait(STUCK)
+
+    main = threading.current_thread()
+    threads = StepThreads(1, lambda record: ran.release(), rest)
+    threads.run_all(records(1))
+    assert resting.wait(STUCK)
+    threads.run_all(records(1))
+    resume.set()
+    for _ in range(2):
+        assert ran.acquire(timeout=STUCK)
+
+
+def test_a_late_rest_does_not_end_the_next_call() -> None:
+    """Steps that wait for each other get threads, although a thread of the call before rests meanwhile."""
+    resting, resume = threading.Event(), threading.Event()
+    together = threading.Barrier(6)
+
+    def run(record: JobRecord) -> None:
+        if record.job_id != "quick":
+            resume.set()
+            together.wait(STUCK)
+
+    def rest() -> None:
+        if threading.current_thread() is not main and not resume.is_set():
+            resting.set()
+            assert resume.wait(STUCK)
+
+    main = threading.current_thread()
+    threads = StepThreads(96, run, rest)
+    threads.run_all([a_record("quick")])
+    assert resting.wait(STUCK)
+    threads.run_all(records(5))
+    together.wait(STUCK)
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_an_outcome_is_saved_while_the_next_step_waits(limit: int) -> None:
     """The outcome of a quick step does not wait for the end of the step that its thread runs next."""
     ended, saved, resume = [], threading.Event(), threading.Event()
 
@@ -62,7 +105,7 @@ def test_an_outcome_is_saved_while_the_next_step_waits() -> None:
         if "job-0" in ended:
             saved.set()
 
-    StepThreads(1, run, rest).run_all(records(2))
+    StepThreads(limit, run, rest).run_all(records(2))
     assert saved.wait(STUCK)
     assert ended == ["job-0"]
     resume.set()

@@ -88,7 +88,7 @@ class Connections:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Run a block as one write transaction: committed to disk at its end, rolled back on any exception."""
-        with self._turn(), self.use() as connection:
+        with self.use() as connection, self._turn():
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection

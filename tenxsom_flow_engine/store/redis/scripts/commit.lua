@@ -19,7 +19,7 @@ local function adder(write)
   end
   local function write_all()
     for _, one in pairs(found) do
-      write(one.amount, unpack(one))
+      pcall(write, one.amount, unpack(one))  -- a foreign value; the changes themselves are made
     end
   end
   return add, write_all
@@ -115,8 +115,8 @@ for i = 2, #ARGV do
   end
   answers[i - 1] = answer
 end
-write_uncounted()
 write_wanting()
 write_counts()
+write_uncounted()
 changed()
 return answers

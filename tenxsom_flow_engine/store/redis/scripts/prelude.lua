@@ -73,7 +73,7 @@ local function is_ours(value, numbers)
   return at <= #value
 end
 
--- Change the number of leased jobs of a lane that want a slot.
+-- Change the number of leased jobs of a lane that want a slot. It spares them a claim in vain: an intent checks the slots.
 local function add_wanting(queue, lane, change)
   local count = redis.pcall('HINCRBY', P .. 'wanting:' .. queue, lane, change)
   if type(count) == 'table' or count < 0 then  -- a foreign value, or a claim that failed half-way
