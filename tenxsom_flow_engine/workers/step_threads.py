@@ -53,10 +53,10 @@ class StepThreads:
             elif (taken := self._taken) != seen:
                 seen = taken
                 continue
-            elif not self._call(len(self._steps)):  # the next thread that is free takes them
-                return
             else:
                 self._rest()
+                if not self._call(len(self._steps)):  # a thread that has ended its step takes them
+                    return
             if not self._steps:
                 return
 
@@ -90,12 +90,14 @@ class StepThreads:
     def _work(self) -> None:
         while True:
             self._calls.get()
-            while not self._is_idle():
+            while True:
                 while (record := self._next()) is not None:
                     self._run(record)
                     if self._idle == 0 and self._threads >= self.limit:
                         self._rest()  # no other thread can, and the next step can take long
                 self._rest()
+                if self._is_idle():
+                    break
 
     def _next(self) -> JobRecord | None:
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Sequence
 
@@ -109,6 +110,40 @@ def test_an_outcome_is_saved_while_the_next_step_waits(limit: int) -> None:
     assert saved.wait(STUCK)
     assert ended == ["job-0"]
     resume.set()
+
+
+@pytest.mark.parametrize("limit", [1, 2, 6, 32])
+def test_no_outcome_waits_for_another_step(limit: int) -> None:
+    """Outcomes of quick and of slow steps are saved while some steps do not end, if a thread is left for the others."""
+    draw = random.Random(limit)
+    for _ in range(30):
+        check_outcomes(limit, draw)
+
+
+def check_outcomes(limit: int, draw: random.Random) -> None:
+    long = {f"job-{number}" for number in draw.sample(range(40), limit // 2)}
+    lock, resume, pending, saved = threading.Lock(), threading.Event(), list[str](), set[str]()
+
+    def run(record: JobRecord) -> None:
+        if record.job_id in long:
+            assert resume.wait(STUCK)
+        elif draw.random() < 0.2:
+            threading.Event().wait(draw.random() * 0.003)
+        with lock:
+            pending.append(record.job_id)
+
+    def rest() -> None:
+        with lock:
+            saved.update(pending)
+            pending.clear()
+
+    StepThreads(limit, run, rest).run_all(records(40))
+    while len(saved) < 40 - len(long):
+        threading.Event().wait(0.001)
+    assert not saved & long
+    resume.set()
+    while len(saved) < 40:
+        threading.Event().wait(0.001)
 
 
 def test_the_limit_of_threads_holds() -> None:
