@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tenxsom_flow_engine.composition import open_engine, open_queue, open_store
+from tenxsom_flow_engine.composition import Overrides, open_engine, open_queue, open_store
 from tenxsom_flow_engine.engine import Engine
 from tenxsom_flow_engine.errors import InvalidInput
 from tenxsom_flow_engine.jobs import Status, Submission, SubmissionState, Ticket, VideoJob
@@ -25,6 +25,7 @@ from tenxsom_flow_engine.store.values import NewJob
 from tenxsom_flow_engine.testing.clock import ManualClock
 from tenxsom_flow_engine.testing.gates import OpenGate
 from tenxsom_flow_engine.testing.samples import a_job
+from tenxsom_flow_engine.timings import Timings
 
 JOB = VideoJob(job_id="tides", topic="How tides work", service="pixverse", duration=18, created_at=1.0)
 
@@ -53,7 +54,8 @@ def test_a_long_script_without_a_reported_duration_is_published(tmp_path: Path) 
             "HEYGEN_API_KEY": KEY, "HEYGEN_BASE_URL": heygen.url, "HEYGEN_AVATAR_ID": AVATAR,
             "CLOUD_TASKS_MAX_DISPATCHES": "500",
         }  # fmt: skip
-        with open_engine(load(environment), "local") as engine:
+        at_once = Overrides(timings=Timings(max_poll_interval=0.0))
+        with open_engine(load(environment), "local", overrides=at_once) as engine:
             options = {"heygen": {"script": "Tides rise. " * 50}}
             job = VideoJob(job_id="spoken", topic="Tides", options=options, created_at=engine.store.now())
             engine.queue.enqueue([engine.prepare(job).new])
