@@ -74,7 +74,7 @@ class Vendor(VideoService):
 
     def __init__(self, real: VideoService, threads: SimulatedThreads, clock: Clock, seed: int) -> None:
         self.name, self.max_in_flight = real.name, real.max_in_flight
-        self.create_timeout, self.lifetime = real.create_timeout, real.lifetime
+        self.create_timeout, self.lifetime, self.first_check = real.create_timeout, real.lifetime, real.first_check
         self._real = real
         self._model = MODELS[real.name]
         self._threads = threads
