@@ -119,8 +119,9 @@ class Server:
             connection = self.pipelining.popleft()
             if not connection.resume():
                 self.pipelining.append(connection)
-        # Not during `poll2`: a new connection could get the descriptor of a closed one, and then its events.
-        if any(listener.accepted for listener in self._listeners):
+        # Not during `poll2`: a new connection could get the descriptor of a closed one, and then its events. Also while
+        # none is accepted: responses can have been sent since, to clients that do not read them.
+        if self.crowded or any(listener.accepted for listener in self._listeners):
             self._make_room()
         if time.monotonic() >= self._check_at:
             self._check_at = time.monotonic() + _CHECK
