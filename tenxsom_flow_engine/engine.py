@@ -295,21 +295,21 @@ class Engine:
     def settle_each(self, steps: Sequence[tuple[JobRecord, Outcome]]) -> Sequence[JobRecord | Exception]:
         """Apply the outcomes of steps of pulled jobs; return for each its record, or the error that `step` raises."""
         assert isinstance(self.queue, PullsJobs)
-        settle_each, left = self.queue.settle_each, list(range(len(steps)))
-        results: dict[int, JobRecord | Exception] = {}
+        settle_each, away = self.queue.settle_each, (StoreUnavailable, StoreFull)
+        results: list[JobRecord | Exception] = [StoreUnavailable("not tried yet")] * len(steps)
 
-        def settle_all() -> None:
-            nonlocal left
-            results.update(zip(left, settle_each([steps[index] for index in left]), strict=True))
-            away = {index: one for index, one in results.items() if isinstance(one, StoreUnavailable | StoreFull)}
-            left = list(away)
-            for error in away.values():
-                raise error
+        def settle_unsaved() -> None:
+            unsaved = [index for index, result in enumerate(results) if isinstance(result, away)]
+            for index, result in zip(unsaved, settle_each([steps[index] for index in unsaved]), strict=True):
+                results[index] = result
+            for result in results:
+                if isinstance(result, away):
+                    raise result
 
         what = ", ".join(record.job_id for record, _ in steps[:3]) + (" and others" if len(steps) > 3 else "")
-        with suppress(StoreUnavailable, StoreFull):  # the worker ends; the results have the errors
-            self._persist(settle_all, f"the outcome of {what}")
-        return [results[index] for index in range(len(steps))]
+        with suppress(*away):  # the worker ends; the results have the errors
+            self._persist(settle_unsaved, f"the outcome of {what}")
+        return results
 
     def cancel(self, job_id: str) -> JobRecord:
         """Cancel a job, and its generation if the service supports that. Raises `JobNotFound`, `ActionRefused`."""

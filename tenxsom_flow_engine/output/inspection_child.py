@@ -2,8 +2,9 @@
 
 It reads requests from its standard input and writes one answer for each to its standard output, as lines of JSON. A
 forked child with limits on memory, time and files reads the files, so a file that crashes or stalls the library ends
-that child only. After a file that is not a valid video the next file gets a new child. The process itself opens no
-file; it has the library loaded, so a fork takes some milliseconds. It ends with its worker, which closes the pipe.
+that child only. A file that is not a valid video ends its child; a new one reads it again, unless it was the child's
+first. The process itself opens no file; it has the library loaded, so a fork takes some milliseconds. It ends with its
+worker, which closes the pipe.
 """
 
 from __future__ import annotations
@@ -53,9 +54,7 @@ class Limits(msgspec.Struct, frozen=True):
         signal.setitimer(signal.ITIMER_REAL, self.wall_time)
         _limit(resource.RLIMIT_AS, self.memory)
         # Only the soft limit: the next file needs a later one, and at the hard limit, SIGKILL would hide the reason.
-        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-        soft = round(time.process_time()) + self.processor_time
-        resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
+        _limit(resource.RLIMIT_CPU, round(time.process_time()) + self.processor_time, keeps_hard=True)
         _limit(resource.RLIMIT_NOFILE, self.open_files)
         _limit(resource.RLIMIT_FSIZE, self.file_size)
         _limit(resource.RLIMIT_CORE, 0)
@@ -205,31 +204,29 @@ def _read_unless_alone(read_end: int, pid: int) -> bytes:
 
 def _answer(request: Request, examine: Callable[[Path, Path | None], MediaFacts], limits: Limits) -> Answer:
     """Examine a file within the limits."""
-    answer: Answer
     try:
         limits.apply()
         thumbnail = Path(request.thumbnail) if request.thumbnail else None
-        answer = Valid(examine(Path(request.video), thumbnail))
+        return Valid(examine(Path(request.video), thumbnail))
     except InvalidVideo as error:
-        answer = Invalid(one_line(error.message, MAX_WORDS))
+        return Invalid(one_line(error.message, MAX_WORDS))
     except OutputError as error:
-        answer = Incomplete(one_line(error.message, MAX_WORDS))
+        return Incomplete(one_line(error.message, MAX_WORDS))
     except MemoryError:
-        answer = Invalid(f"reading it takes more than {limits.memory >> 20} MiB of memory")
+        return Invalid(f"reading it takes more than {limits.memory >> 20} MiB of memory")
     except OSError as error:
-        answer = Unreadable(error.errno or 0)
+        return Unreadable(error.errno or 0)
     except Exception as error:
         # Also the faults of the library itself: for SVG, for instance, PyAV raises AttributeError.
-        answer = Invalid(one_line(f"the library fails on it: {type(error).__name__}: {error}", MAX_WORDS))
-    return answer
+        return Invalid(one_line(f"the library fails on it: {type(error).__name__}: {error}", MAX_WORDS))
 
 
-def _limit(kind: int, value: int) -> None:
-    """Lower a limit of this process to `value`."""
+def _limit(kind: int, value: int, *, keeps_hard: bool = False) -> None:
+    """Set a limit of this process to `value`, unless its hard limit is lower."""
     hard = resource.getrlimit(kind)[1]
     value = value if hard == resource.RLIM_INFINITY else min(value, hard)
     with contextlib.suppress(ValueError, OSError):  # macOS has no limit on the address space
-        resource.setrlimit(kind, (value, value))
+        resource.setrlimit(kind, (value, hard if keeps_hard else value))
 
 
 if __name__ == "__main__":

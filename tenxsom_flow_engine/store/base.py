@@ -56,8 +56,6 @@ from tenxsom_flow_engine.store.values import (
 
 #: Attempts to change a schedule that other processes change at the same time.
 MOST_SWAPS = 100
-
-
 #: A change of a record at the store's time.
 Change = Callable[[JobRecord, float], JobRecord]
 

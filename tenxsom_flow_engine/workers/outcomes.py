@@ -8,9 +8,7 @@ from dataclasses import dataclass
 
 from tenxsom_flow_engine.jobs import JobRecord
 from tenxsom_flow_engine.jobs.outcomes import Outcome
-
-#: Outcomes in one batch, so that the first of them does not wait long for the last.
-MAX_BATCH = 64
+from tenxsom_flow_engine.store.combining import MAX_BATCH
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from tenxsom_flow_engine.text import plural
 
 _log = logging.getLogger(__name__)
 
-#: Seconds without a new step after which the others get threads of their own.
+#: Seconds without a new step after which each of the others gets a thread.
 PATIENCE = 0.001
 
 
@@ -96,7 +96,7 @@ class StepThreads:
                     if self._idle == 0 and self._threads >= self.limit:
                         self._rest()  # no other thread can, and the next step can take long
                 self._rest()
-                if self._is_idle():
+                if self._becomes_idle():
                     break
 
     def _next(self) -> JobRecord | None:
@@ -106,8 +106,8 @@ class StepThreads:
             self._taken += 1
             return self._steps.popleft()
 
-    def _is_idle(self) -> bool:
-        """Count this thread as idle, unless there are steps again."""
+    def _becomes_idle(self) -> bool:
+        """Count this thread as idle, unless there are steps again; return whether it is."""
         with self._lock:
             if self._steps:
                 return False

@@ -70,7 +70,7 @@ def test_steps_that_come_while_a_thread_saves() -> None:
 
 
 def test_a_late_rest_does_not_end_the_next_call() -> None:
-    """Steps that wait for each other get threads, although a thread of the call before rests meanwhile."""
+    """Steps that wait for each other get threads, while a thread of the previous call still rests."""
     resting, resume = threading.Event(), threading.Event()
     together = threading.Barrier(6)
 

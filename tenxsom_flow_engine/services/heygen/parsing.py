@@ -14,8 +14,7 @@ from tenxsom_flow_engine.services.http.responses import number, path_id
 from tenxsom_flow_engine.text import usd
 
 #: Pairs (age of the order, seconds between two polls until that age), and the pace after the last age, our choice.
-FIRST_PACE, SLOWEST = 10.0, 60.0
-PACE = ((120.0, FIRST_PACE), (600.0, 30.0))
+PACE, SLOWEST = ((120.0, 10.0), (600.0, 30.0)), 60.0
 #: Seconds between two polls if the age is unknown.
 USUAL_PACE = 30.0
 

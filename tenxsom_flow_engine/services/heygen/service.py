@@ -24,7 +24,7 @@ from tenxsom_flow_engine.services.heygen.order import (
     prompt_of,
 )
 from tenxsom_flow_engine.services.heygen.parsing import (
-    FIRST_PACE,
+    PACE,
     agent_state,
     credits_of,
     data_of,
@@ -65,7 +65,7 @@ class HeyGenService(HttpService, HasCredits):
     uses_scripts = True
     #: An agent takes 20 to 45 minutes.
     lifetime = 7200.0
-    first_check = FIRST_PACE
+    first_check = PACE[0][1]
     lookup_hint = (
         "at app.heygen.com, by its title or prompt and the time of the order; the ticket is videos/ID for a script, "
         "video-agents/ID for a topic"
